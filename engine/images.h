@@ -1,0 +1,70 @@
+#pragma once
+/// Images as the engine sees them: a random-access set, and a reader that decodes ahead of the network.
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/shape.h"
+
+namespace branchsae {
+
+struct ImageInfo {
+  std::string name;    ///< path, "shard.tar/key.jpg" or "file.npy[3]": for messages and outputs
+  int32_t label = -1;  ///< class index; -1 when unlabelled
+};
+
+enum class PixelFormat { kU8Rgb, kF32 };  ///< 8-bit RGB to be preprocessed; float32 already preprocessed
+
+/// A fixed, ordered (byte-sorted) list of images, each delivered as [H, W, C] of one size.
+class ImageSource {
+ public:
+  virtual ~ImageSource() = default;
+  virtual int64_t size() const = 0;
+  virtual const ImageInfo& info(int64_t index) const = 0;
+  virtual PixelFormat format() const = 0;
+  virtual int64_t height() const = 0;
+  virtual int64_t width() const = 0;
+  virtual int64_t channels() const = 0;
+  /// sha256 over the sorted names and sizes: tells whether a run sees the same set again.
+  virtual std::string fingerprint() const = 0;
+  /// Decodes image `index` into dst (height * width * channels elements). Thread-safe.
+  /// Returns an empty string, or why the image cannot be read, as one line.
+  virtual std::string read(int64_t index, void* dst) const = 0;
+
+  int64_t image_bytes() const {
+    return height() * width() * channels() * (format() == PixelFormat::kU8Rgb ? 1 : 4);
+  }
+};
+
+/// One delivered batch; `pixels` holds `count` images one after the other.
+struct ImageBatch {
+  std::vector<int64_t> indices;  ///< into the source, [count]
+  const void* pixels = nullptr;
+  int64_t count = 0;
+};
+
+/// Reads a given sequence of indices with decode threads ahead of the consumer, bounded memory, delivering
+/// batches in the sequence's order. Unreadable images are left out, and reported once each.
+class ImageReader {
+ public:
+  using OnUnreadable = std::function<void(int64_t index, const std::string& reason)>;
+  struct Options {
+    int64_t batch = 32;
+    int threads = 2;
+    int batches_ahead = 3;
+    OnUnreadable on_unreadable;  ///< called on the consumer's thread, in sequence order
+  };
+  /// next_index returns the sequence's next index, -1 at its end; called on one thread at a time.
+  ImageReader(const ImageSource& source, std::function<int64_t()> next_index, Options options);
+  ~ImageReader();
+  /// Batches are full but for the last. False at the end. `batch` is valid until the next call.
+  bool next(ImageBatch& batch);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace branchsae

@@ -1,0 +1,13 @@
+#pragma once
+
+namespace branchsae {
+
+/// An ordered queue of work on one device. Whatever enqueues takes the stream first. CPU streams run at once.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  /// Blocks until everything enqueued so far is done; throws DeviceError for what failed asynchronously.
+  virtual void synchronize() = 0;
+};
+
+}  // namespace branchsae

@@ -1,0 +1,41 @@
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <doctest/doctest.h>
+
+#include <cstdio>
+
+#include "tests/test_data.h"
+
+namespace {
+
+/// Counts the test cases that ran, so that "all skipped" can be told from "passed".
+struct RunCounter : doctest::IReporter {
+  static inline int ran = 0;
+  explicit RunCounter(const doctest::ContextOptions&) {}
+  void test_run_end(const doctest::TestRunStats& stats) override {
+    ran = static_cast<int>(stats.numTestCasesPassingFilters);
+  }
+  void report_query(const doctest::QueryData&) override {}
+  void test_run_start() override {}
+  void test_case_start(const doctest::TestCaseData&) override {}
+  void test_case_reenter(const doctest::TestCaseData&) override {}
+  void test_case_end(const doctest::CurrentTestCaseStats&) override {}
+  void test_case_exception(const doctest::TestCaseException&) override {}
+  void subcase_start(const doctest::SubcaseSignature&) override {}
+  void subcase_end() override {}
+  void log_assert(const doctest::AssertData&) override {}
+  void log_message(const doctest::MessageData&) override {}
+  void test_case_skipped(const doctest::TestCaseData&) override {}
+};
+DOCTEST_REGISTER_LISTENER("run_counter", 1, RunCounter);
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  doctest::Context context(argc, argv);
+  const int result = context.run();
+  if (context.shouldExit()) return result;
+  const int skipped = branchsae::test::skipped_count();
+  if (skipped > 0) std::printf("[skipped] %d of %d test cases\n", skipped, RunCounter::ran);
+  if (result == 0 && skipped > 0 && skipped >= RunCounter::ran) return 77;
+  return result;
+}
