@@ -13,11 +13,15 @@ struct SyntheticModel {
 };
 
 /// Writes an ONNX model (opset 13) of InceptionV1's structure with BVLC's tensor names and seeded random
-/// weights. Input `data` [N, 3, H, W], BGR, 0..255 minus (104, 117, 123); output `prob` [N, classes]. Weights
-/// are He-initialised, then each filter is made to sum to zero: without that, all images look alike to the
-/// deeper layers of a random ReLU network. Source of the structure: Szegedy et al. 2014, arXiv:1409.4842,
-/// table 1; of the initialisation: He et al. 2015, arXiv:1502.01852, equation 10. Throws InputError for
-/// options out of range, IoError when the file cannot be written.
+/// weights.
+///
+/// Input    `data` [N, 3, H, W], BGR, 0..255 minus (104, 117, 123); output `prob` [N, classes]
+/// Weights  normal, of the size that keeps activations' size from layer to layer; every filter sums to zero,
+///          since to a random ReLU network without that all images soon look alike
+/// Source   structure: Szegedy et al. 2014, arXiv:1409.4842, table 1; size of the weights after He et al.
+/// 2015,
+///          arXiv:1502.01852, equation 10
+/// Throws   InputError for options out of range, IoError when the file cannot be written
 void write_synthetic_inception(const std::filesystem::path& path, const SyntheticModel& options = {});
 
 struct SyntheticImages {
