@@ -26,7 +26,8 @@ Device open_kind(std::string_view kind, int index, int threads) {
 
 Device open_best(int threads) {
   const BackendFactory* cuda = find_backend("cuda");
-  const std::string reason = cuda == nullptr ? "this build has no CUDA backend" : cuda->unavailable();
+  std::string reason = cuda == nullptr ? "this build has no CUDA backend" : cuda->unavailable();
+  if (reason.empty() && !cuda->complete) reason = "the CUDA backend of this build is not complete yet";
   if (reason.empty()) return open_kind("cuda", 0, threads);
   log(LogLevel::kInfo, fmt::format("using the CPU: {}", reason));
   return open_kind("cpu", 0, threads);
