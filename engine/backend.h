@@ -50,6 +50,10 @@ struct BackendFactory {
   std::function<std::string()> unavailable;
   /// index: which device; threads: host threads (0: all).
   std::function<std::unique_ptr<Backend>(int index, int threads)> make;
+  /// What it was built with, for `--version`: "CUDA 13.0, sm_80 sm_90a". Empty when there is nothing to say.
+  std::string build = "";
+  /// False for a backend that cannot do every job yet: "auto" passes it over, its own name still opens it.
+  bool complete = true;
 };
 
 /// Called by each backend's static initialiser.
