@@ -1,6 +1,8 @@
 #pragma once
 /// The network as a typed graph: what is computed, not in which layout. Loaders make it, passes.h rewrites
 /// it, backends compile it. Logical shapes are NCHW ([N, C, H, W]) or [N, C]; N, H, W may be kDynamic.
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -122,6 +124,8 @@ struct Graph {
   std::vector<Node> nodes;  ///< in topological order
   ValueId input = kNoValue;
   std::vector<ValueId> outputs;
+  /// Further names of values: tensors whose node changed nothing and was dropped (Dropout, Identity, Cast).
+  std::map<std::string, ValueId, std::less<>> aliases;
   std::vector<Block> blocks;             ///< in order from input to output
   std::optional<Preprocess> preprocess;  ///< how pixels become the input; unset when undecided
   std::string preprocess_reason;  ///< why it was chosen, or why it is undecided: printed by the commands
@@ -129,7 +133,7 @@ struct Graph {
   std::string sha256;             ///< of that file
 
   const Value& value(ValueId id) const { return values.at(static_cast<size_t>(id)); }
-  /// kNoValue when no value has this name.
+  /// The value of this name or alias; kNoValue when there is none.
   ValueId find_value(std::string_view name) const;
   /// Index into nodes of the one that writes `id`; -1 for the input.
   int producer(ValueId id) const;

@@ -1,6 +1,7 @@
 #pragma once
 /// Passes over the graph. Each takes and returns a Graph by value; values listed in `keep` survive with their
-/// exact contents (a fused ReLU would destroy a tapped pre-activation). ValueIds stay valid across passes.
+/// exact contents (a fused ReLU would destroy a tapped pre-activation), and so do the graph's outputs.
+/// ValueIds stay valid across passes; a value that is folded away has no writer any more.
 #include <vector>
 
 #include "engine/graph.h"
@@ -14,7 +15,10 @@ Graph fold_affine(Graph graph, const std::vector<ValueId>& keep);
 Graph fold_pads(Graph graph, const std::vector<ValueId>& keep);
 /// Conv + Relu, Linear + Relu.
 Graph fuse_relu(Graph graph, const std::vector<ValueId>& keep);
-/// Drops every node that no value in `wanted` needs: the network stops at the last tap.
+/// Linear flattens what it reads: a Flatten before it goes.
+Graph skip_flatten(Graph graph, const std::vector<ValueId>& keep);
+/// Drops every node that no value in `wanted` needs: the network stops at the last tap. `wanted` become the
+/// graph's outputs. Throws InputError for an id that is no value.
 Graph prune(Graph graph, const std::vector<ValueId>& wanted);
 
 /// All of the above, in order. `wanted` are the tapped values.

@@ -1,0 +1,66 @@
+#pragma once
+/// Options of a training run, as `branchsae train` offers them.
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "model/sae_trainer.h"
+
+namespace branchsae {
+
+/// When checkpoints are written beside the one at the end: every `steps`, or every `seconds`.
+struct CheckpointEvery {
+  int64_t steps = 0;     ///< 0: by time
+  double seconds = 300;  ///< counts when steps is 0; 0: only at the end
+};
+
+/// "5min", "30s", "1h" or a bare number of steps. Throws InputError.
+CheckpointEvery parse_checkpoint_every(std::string_view text);
+std::string to_string(const CheckpointEvery& every);
+
+struct TrainOptions {
+  std::vector<std::string> taps;
+  std::filesystem::path out;  ///< the run's folder
+  bool resume = false;        ///< go on with the run in `out`
+
+  int64_t k = 32;
+  int64_t expansion = 16;  ///< n = expansion * d
+  bool tied = true;
+  bool unit_norm = false;
+  double start_norm = 0;  ///< 0: auto
+  CentreStart centre = CentreStart::kMean;
+
+  int64_t tokens = 20'000'000;  ///< per tap; rounded up to whole batches
+  double epochs = 0;            ///< when > 0 instead of tokens: passes over the training images
+  int64_t batch = 4096;
+  double learning_rate = 0;  ///< 0: auto
+  int64_t warmup = 50;
+  LrSchedule schedule = LrSchedule::kLinear;
+  int64_t aux_k = 0;
+  double aux_alpha = 1.0 / 32;
+  int64_t dead_after = 1'000'000;
+
+  double holdout = 0.1;
+  int64_t positions_per_image =
+      0;  ///< 0: all. Taps on different grids always take as many as the smallest has
+  int64_t buffer_tokens = 262'144;  ///< tokens per tap that are shuffled together
+  int64_t forward_batch = 16;       ///< images per forward pass
+  uint64_t seed = 0;
+
+  // What follows does not change the result.
+  CheckpointEvery checkpoint_every;
+  int64_t log_every = 25;  ///< steps per line of metrics.jsonl
+  int64_t max_memory = 0;  ///< bytes for token buffers and kept activations; 0: a third of the machine's
+  bool strict = false;     ///< an unreadable image is an error
+};
+
+/// Throws InputError for a value that cannot work, naming the option.
+void check_options(const TrainOptions& options);
+
+/// One JSON object with the options' command-line names; `out` and `resume` are left out.
+std::string to_json(const TrainOptions& options);
+/// The reverse; `where` names the file in errors. Throws InputError.
+TrainOptions train_options_from_json(const std::string& json, const std::string& where);
+
+}  // namespace branchsae
