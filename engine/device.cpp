@@ -6,6 +6,7 @@
 
 #include "engine/error.h"
 #include "engine/log.h"
+#include "engine/passes.h"
 
 namespace branchsae {
 namespace {
@@ -22,6 +23,28 @@ Device open_kind(std::string_view kind, int index, int threads) {
     throw DeviceError(fmt::format("device {} cannot be used: {}; use --device cpu", kind, reason));
   }
   return Device(factory->make(index, threads));
+}
+
+/// Parts of a joined tap must have the same H x W.
+void check_grids(const Graph& graph, const std::vector<Tap>& taps, int64_t height, int64_t width) {
+  std::vector<ValueId> wanted;
+  for (const Tap& tap : taps) {
+    for (const TapPart& part : tap.parts) wanted.push_back(part.value);
+  }
+  const std::vector<Shape> shapes = infer_shapes(prune(graph, wanted), 1, height, width);
+  const auto grid = [&](const TapPart& part) {
+    const Shape& shape = shapes[static_cast<size_t>(part.value)];
+    return Shape(shape.begin() + 2, shape.end());
+  };
+  for (const Tap& tap : taps) {
+    for (const TapPart& part : tap.parts) {
+      if (grid(part) == grid(tap.parts[0])) continue;
+      throw InputError(
+          fmt::format("tap '{}' joins '{}' on a grid of {} with '{}' on {}; join layers of one grid only",
+                      tap.name, graph.value(tap.parts[0].value).name, to_string(grid(tap.parts[0])),
+                      graph.value(part.value).name, to_string(grid(part))));
+    }
+  }
 }
 
 Device open_best(int threads) {
@@ -84,6 +107,7 @@ Program Device::compile(const Graph& graph, const CompileOptions& options) const
   network.max_batch = options.max_batch;
   network.height = choose_extent(graph, 2, options.height);
   network.width = choose_extent(graph, 3, options.width);
+  check_grids(graph, network.taps, network.height, network.width);
   if (graph.preprocess) network.preprocess = *graph.preprocess;
   network.conv = options.conv;
   std::vector<Tap> taps = network.taps;
