@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
 
 #include "engine/error.h"
 #include "loader/onnx_order.h"
@@ -32,10 +33,27 @@ Shape declared_shape(const ValueInfoProto& input) {
   return shape;
 }
 
-/// TensorFlow's order: the last dimension looks like channels, the second does not.
-bool is_channels_last(const Shape& shape) {
-  const auto like_channels = [](int64_t extent) { return extent == 1 || extent == 3 || extent == 4; };
-  return like_channels(shape[3]) && !like_channels(shape[1]);
+/// True when the first thing of note that happens to an input is a Transpose from [N, H, W, C], TensorFlow's
+/// order, to [N, C, H, W].
+bool is_transposed_first(const ::onnx::GraphProto& graph, const std::string& input) {
+  constexpr int kLongestWay = 16;  // type conversion and arithmetic with a mean may come before
+  static const std::set<std::string_view> passed = {"Identity", "Cast", "Add", "Sub", "Mul", "Div"};
+  const std::vector<int64_t> to_nchw{0, 3, 1, 2};
+  std::string_view name = input;
+  for (int step = 0; step < kLongestWay; ++step) {
+    const auto reader = std::ranges::find_if(graph.node(), [&](const ::onnx::NodeProto& node) {
+      return std::ranges::find(node.input(), name) != node.input().end();
+    });
+    if (reader == graph.node().end() || reader->output_size() == 0) return false;
+    if (reader->op_type() == "Transpose") {
+      return std::ranges::any_of(reader->attribute(), [&](const ::onnx::AttributeProto& attribute) {
+        return attribute.name() == "perm" && std::ranges::equal(attribute.ints(), to_nchw);
+      });
+    }
+    if (!passed.contains(reader->op_type())) return false;
+    name = reader->output(0);
+  }
+  return false;
 }
 
 }  // namespace
@@ -143,7 +161,7 @@ void Importer::add_graph_input() {
   Activation activation;
   activation.value = 0;
   activation.axes = {0, 1, 2, 3};
-  if (is_channels_last(shape)) {
+  if (is_transposed_first(proto_, input.name())) {
     activation.axes = {0, 2, 3, 1};
     shape = {shape[0], shape[3], shape[1], shape[2]};
   }
