@@ -126,11 +126,10 @@ struct InferOp {
     for (size_t i = 1; i < node.inputs.size(); ++i) {
       Shape other = src(i);
       if (other.size() != dst.size()) fail("inputs differ in rank");
-      std::swap(other[1], dst[1]);  // compare all but the channels
-      const bool same = other == dst;
-      std::swap(other[1], dst[1]);
-      if (!same) fail("inputs differ beyond their channels");
-      dst[1] += other[1];
+      const int64_t channels = other[1];
+      other[1] = dst[1];
+      if (other != dst) fail("inputs differ beyond their channels");
+      dst[1] += channels;
     }
     return dst;
   }
