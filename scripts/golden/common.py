@@ -20,7 +20,7 @@ def versions():
 def quiet():
     """The exporters warn at length about what is meant here."""
     warnings.filterwarnings("ignore")
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
 
 
 def coarse(array):
@@ -58,6 +58,18 @@ def save_manifest(path, manifest):
     return path
 
 
+def strip(path):
+    """Drops what exporters write about the machine they ran on: stack traces, source paths."""
+    model = onnx.load(str(path), load_external_data=False)
+    graph = model.graph
+    for part in [model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer]:
+        del part.metadata_props[:]
+        part.doc_string = ""
+    assert not model.functions
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    return path
+
+
 def concat_outputs(model):
     """Outputs of the channel concats, in order: the nine blocks of an export that was not optimised further."""
     names = []
@@ -66,6 +78,13 @@ def concat_outputs(model):
         if node.op_type == "Concat" and len(node.input) == 4 and axis == [1]:
             names.append(node.output[0])
     return names
+
+
+def output_table(folder, tensors):
+    """Expected values. Exporters name inner tensors each in their own way, so a block's output is told by the block;
+    the network's own outputs by name."""
+    return [{"file": f"{folder}/{name}.npy", "block" if name.startswith("mixed") else "tensor":
+             name if name.startswith("mixed") else tensor} for name, tensor in tensors.items()]
 
 
 def branch_table(kernels, widths):
