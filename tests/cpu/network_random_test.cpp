@@ -14,7 +14,7 @@ TEST_CASE("random graphs agree with the double-precision reference") {
     const Graph graph = reference::random_graph(seed, channels, height, width);
     const reference::Array images = reference::random_images({batch, channels, height, width}, seed);
     const double error = test::worst_error(graph, graph.outputs, images);
-    MESSAGE(seed << " " << error);
-    CHECK(error < 2e-5);
+    // At most some ten layers of small sums: ten times 2^-24 and their square roots; 5e-7 has been seen.
+    CHECK(error < 2e-6);
   }
 }
