@@ -1,0 +1,11 @@
+#pragma once
+#include <string>
+
+namespace branchsae::apps {
+
+/// Version, commit, compiler, CUDA and CPU, a line each.
+std::string version_text();
+/// "0.1.0 (commit 1234abcd)".
+std::string version_line();
+
+}  // namespace branchsae::apps

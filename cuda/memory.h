@@ -1,0 +1,21 @@
+#pragma once
+/// Memory of a CUDA device. Contents start undefined; alignment is at least 256 bytes.
+#include <cstdint>
+#include <string_view>
+
+#include "cuda/stream.h"
+#include "engine/device_buffer.h"
+
+namespace branchsae::cuda {
+
+/// Usable on every stream of the device at once. Freeing waits until the device is idle, so no kernel can
+/// still be using the memory: for what lives as long as a network or an autoencoder. Throws DeviceError
+/// naming `what`, the size and how much is free.
+DeviceMemory allocate(int device, int64_t size_bytes, std::string_view what);
+
+/// Usable on `stream`, after what is enqueued there now; freed in that stream's order, without waiting. The
+/// stream must outlive the memory. Work on another stream must be ordered by the caller. Throws as
+/// allocate().
+DeviceMemory allocate_in_order(const CudaStream& stream, int64_t size_bytes, std::string_view what);
+
+}  // namespace branchsae::cuda

@@ -1,0 +1,26 @@
+#pragma once
+/// The loop behind evaluate() and the held-out figures of train().
+#include <functional>
+#include <vector>
+
+#include "engine/sae.h"
+#include "model/evaluate.h"
+#include "model/image_forward.h"
+#include "model/skipped_images.h"
+
+namespace branchsae::model {
+
+struct EvaluationTarget {
+  std::string tap;
+  size_t index = 0;  ///< of the tap in the forward pass
+  SaeExecutor* sae = nullptr;
+  std::vector<int64_t> ks;
+};
+
+/// Every target over all positions of the images, in order.
+EvaluateResult evaluate_targets(ImageForward& forward, Stream& stream,
+                                const std::vector<EvaluationTarget>& targets,
+                                const std::vector<int64_t>& images, SkippedImages& skipped,
+                                const EvaluateCallbacks& callbacks);
+
+}  // namespace branchsae::model

@@ -1,0 +1,152 @@
+#include "model/train_options.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <limits>
+
+#include "engine/error.h"
+#include "model/json.h"
+
+namespace branchsae {
+namespace {
+
+using model::Json;
+using model::json_field;
+
+constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+
+void check_range(const char* option, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value <= most) return;
+  throw InputError(fmt::format("--{} must be in {}..{}, not {}", option, least, most, value));
+}
+
+void check_share(const char* option, double value, double most) {
+  if (std::isfinite(value) && value >= 0 && value <= most) return;
+  throw InputError(fmt::format("--{} must be in 0..{}, not {}", option, most, value));
+}
+
+std::string centre_name(CentreStart centre) {
+  return centre == CentreStart::kMean ? "mean" : "geometric-median";
+}
+
+CentreStart parse_centre(const std::string& text, const std::string& where) {
+  if (text == "mean") return CentreStart::kMean;
+  if (text == "geometric-median") return CentreStart::kGeometricMedian;
+  throw InputError(
+      fmt::format("'{}': no start of b_pre is called '{}'; give mean or geometric-median", where, text));
+}
+
+[[noreturn]] void bad_interval(std::string_view text) {
+  throw InputError(
+      fmt::format("'{}' is no checkpoint interval; give a number of steps, or 30s, 5min, 1h", text));
+}
+
+}  // namespace
+
+CheckpointEvery parse_checkpoint_every(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || !std::isfinite(value) || value < 0 || value > 1e15) bad_interval(text);
+  const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
+  if (unit.empty()) {
+    if (value != std::floor(value) || value < 1) bad_interval(text);
+    return {static_cast<int64_t>(value), 0};
+  }
+  if (unit == "s") return {0, value};
+  if (unit == "min") return {0, value * 60};
+  if (unit == "h") return {0, value * 3600};
+  bad_interval(text);
+}
+
+std::string to_string(const CheckpointEvery& every) {
+  if (every.steps > 0) return fmt::format("{}", every.steps);
+  return fmt::format("{}s", every.seconds);
+}
+
+void check_options(const TrainOptions& options) {
+  if (options.taps.empty()) throw InputError("--tap is needed: name at least one, such as mixed4c.5x5");
+  check_range("k", options.k, 1, kMost);
+  check_range("expansion", options.expansion, 1, kMost);
+  check_range("tokens", options.tokens, 1, int64_t{1} << 50);
+  check_share("epochs", options.epochs, 1e9);
+  check_range("batch", options.batch, 1, int64_t{1} << 24);
+  check_share("lr", options.learning_rate, 1e3);
+  check_share("start-norm", options.start_norm, 1e3);
+  check_range("warmup", options.warmup, 0, int64_t{1} << 50);
+  check_range("auxk", options.aux_k, 0, kMost);
+  check_share("aux-alpha", options.aux_alpha, 1e3);
+  check_range("dead-after", options.dead_after, 1, int64_t{1} << 50);
+  check_share("holdout", options.holdout, 1);
+  check_range("positions-per-image", options.positions_per_image, 0, kMost);
+  check_range("buffer-tokens", options.buffer_tokens, 1, int64_t{1} << 30);
+  check_range("forward-batch", options.forward_batch, 1, 4096);
+  check_range("log-every", options.log_every, 1, int64_t{1} << 50);
+  check_range("max-memory", options.max_memory, 0, std::numeric_limits<int64_t>::max());
+}
+
+std::string to_json(const TrainOptions& options) {
+  const Json json{{"tap", options.taps},
+                  {"k", options.k},
+                  {"expansion", options.expansion},
+                  {"tied", options.tied},
+                  {"decoder-norm", options.unit_norm ? "unit" : "free"},
+                  {"start-norm", options.start_norm},
+                  {"centre", centre_name(options.centre)},
+                  {"tokens", options.tokens},
+                  {"epochs", options.epochs},
+                  {"batch", options.batch},
+                  {"lr", options.learning_rate},
+                  {"warmup", options.warmup},
+                  {"lr-schedule", to_string(options.schedule)},
+                  {"auxk", options.aux_k},
+                  {"aux-alpha", options.aux_alpha},
+                  {"dead-after", options.dead_after},
+                  {"holdout", options.holdout},
+                  {"positions-per-image", options.positions_per_image},
+                  {"buffer-tokens", options.buffer_tokens},
+                  {"forward-batch", options.forward_batch},
+                  {"seed", options.seed},
+                  {"checkpoint-every", to_string(options.checkpoint_every)},
+                  {"log-every", options.log_every},
+                  {"max-memory", options.max_memory},
+                  {"strict", options.strict}};
+  return json.dump();
+}
+
+TrainOptions train_options_from_json(const std::string& text, const std::string& where) {
+  const Json json = model::parse_json(text, where);
+  TrainOptions options;
+  const auto integer = [&](const char* field) { return json_field<int64_t>(json, field, where); };
+  const auto real = [&](const char* field) { return json_field<double>(json, field, where); };
+  const auto string = [&](const char* field) { return json_field<std::string>(json, field, where); };
+  options.taps = json_field<std::vector<std::string>>(json, "tap", where);
+  options.k = integer("k");
+  options.expansion = integer("expansion");
+  options.tied = json_field<bool>(json, "tied", where);
+  options.unit_norm = string("decoder-norm") == "unit";
+  options.start_norm = real("start-norm");
+  options.centre = parse_centre(string("centre"), where);
+  options.tokens = integer("tokens");
+  options.epochs = real("epochs");
+  options.batch = integer("batch");
+  options.learning_rate = real("lr");
+  options.warmup = integer("warmup");
+  options.schedule = parse_lr_schedule(string("lr-schedule"));
+  options.aux_k = integer("auxk");
+  options.aux_alpha = real("aux-alpha");
+  options.dead_after = integer("dead-after");
+  options.holdout = real("holdout");
+  options.positions_per_image = integer("positions-per-image");
+  options.buffer_tokens = integer("buffer-tokens");
+  options.forward_batch = integer("forward-batch");
+  options.seed = json_field<uint64_t>(json, "seed", where);
+  options.checkpoint_every = parse_checkpoint_every(string("checkpoint-every"));
+  options.log_every = integer("log-every");
+  options.max_memory = integer("max-memory");
+  options.strict = json_field<bool>(json, "strict", where);
+  return options;
+}
+
+}  // namespace branchsae
