@@ -321,7 +321,7 @@ TEST_CASE("our own kernels at every vector width that this processor and build h
               const ValueId sum =
                   build.add(BinaryOp{BinaryOp::Kind::kAdd}, std::vector<ValueId>{normalised, other});
               const ValueId clipped = build.add(ClipOp{-1.0F, 1.0F}, build.affine(sum));
-              return build.linear(clipped, build.channels(clipped) * 4 * 3, 21);
+              return build.linear(clipped, build.channels(clipped) * 4 * 4, 21);
             }) < kSumTolerance);
     }
     ++widths;
