@@ -54,11 +54,11 @@ void CpuSae::update(const Batch& batch, const SaeStep& step, const GradientTarge
     const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
     FlushDenormals flush;
     SaeStepTimes& times = times_[static_cast<size_t>(thread)];
-    double start = now_s();
+    double start = thread_seconds();
     if (sorted) {
       sort_.run(pairs_, batch.size(), spec_.max_batch, aux_rows, thread, threads);
-      times.sort += now_s() - start;
-      start = now_s();
+      times.sort += thread_seconds() - start;
+      start = thread_seconds();
     }
     const auto cost_before = [&](int64_t panel) {
       const int64_t latent = std::min(panel * kPanel, spec_.n);
@@ -73,7 +73,7 @@ void CpuSae::update(const Batch& batch, const SaeStep& step, const GradientTarge
         update_block(q, s, batch, adam, target, work_[static_cast<size_t>(thread)]);
       }
     }
-    times.update += now_s() - start;
+    times.update += thread_seconds() - start;
   }
 }
 
