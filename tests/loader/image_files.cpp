@@ -243,6 +243,13 @@ std::string encode_gif(int64_t width, int64_t height, const std::vector<uint8_t>
   return bytes + ';';
 }
 
+std::string octal(size_t digits, int64_t value) {
+  std::string text;
+  for (; value > 0 || text.size() < digits; value /= 8)
+    text.insert(text.begin(), static_cast<char>('0' + value % 8));
+  return text;
+}
+
 void write_bytes(const std::filesystem::path& path, const std::string& bytes) {
   std::filesystem::create_directories(path.parent_path());
   std::ofstream stream(path, std::ios::binary);

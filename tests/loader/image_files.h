@@ -52,6 +52,9 @@ std::string encode_ppm(const RgbImage& image);
 std::string encode_gif(int64_t width, int64_t height, const std::vector<uint8_t>& indices,
                        const std::vector<uint8_t>& palette, bool first_is_transparent = false);
 
+/// `value` in at least `digits` octal digits, as tar headers hold numbers.
+std::string octal(size_t digits, int64_t value);
+
 void write_bytes(const std::filesystem::path& path, const std::string& bytes);
 
 /// decode_image of a string with a generous pixel cap.
