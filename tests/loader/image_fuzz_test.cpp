@@ -41,6 +41,7 @@ std::vector<Seed> seeds() {
                                   .palette = few_colours,
                                   .palette_alpha = {0, 128}})},
       {"a.bmp", encode_bmp(picture)},
+      {"palette.bmp", encode_bmp(40, 24, std::vector<uint8_t>(40 * 24, 3), few_colours)},
       {"a.gif", encode_gif(40, 24, indices, palette, true)},
       {"raw.tga", encode_tga(picture, false)},
       {"rle.tga", encode_tga(picture, true)},
