@@ -60,6 +60,8 @@ std::vector<TapPart> value_parts(const Graph& graph, ValueId id, bool pre, std::
 std::vector<TapPart> branch_parts(const Block& block, const Branch& branch, bool pre, std::string_view name) {
   if (!pre) return {{block.value, branch.begin, branch.end}};
   if (branch.pre_value == kNoValue) fail_pre(name);
+  // One ReLU after the concat: before it the branches lie side by side already.
+  if (branch.value == block.value) return {{branch.pre_value, branch.begin, branch.end}};
   return {{branch.pre_value, 0, branch.end - branch.begin}};
 }
 
