@@ -108,6 +108,7 @@ void resize_and_crop(const RgbImage& image, int64_t resize, int64_t crop, uint8_
     throw InputError("crop " + std::to_string(crop) + " is not within 1 .. resize " + std::to_string(resize));
   }
   const int64_t short_side = std::min(image.width, image.height);
+  if (short_side < 1) throw InputError("has no pixels");
   const Axis columns = make_axis(image.width, resize * image.width / short_side, crop);
   const Axis rows = make_axis(image.height, resize * image.height / short_side, crop);
 
