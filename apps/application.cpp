@@ -90,14 +90,15 @@ void Application::parse(Command& command, const std::vector<std::string>& words)
   app_.parse(std::move(reversed));
   const std::vector<std::string> left = command.app->remaining();
   if (left.empty()) return;
-  const auto flag = std::find_if(left.begin(), left.end(), [](const auto& word) { return word.front() == '-'; });
+  const auto flag =
+      std::find_if(left.begin(), left.end(), [](const auto& word) { return word.front() == '-'; });
   if (flag != left.end()) {
     const std::string name = flag->substr(0, flag->find('='));
     throw InputError(fmt::format("{} has no option {}{} (branchsae {} --help lists them)", command.name, name,
                                  suggestion(name, command.options.names()), command.name));
   }
-  throw InputError(fmt::format("{}: unexpected argument '{}' (see branchsae {} --help)", command.name, left.front(),
-                               command.name));
+  throw InputError(fmt::format("{}: unexpected argument '{}' (see branchsae {} --help)", command.name,
+                               left.front(), command.name));
 }
 
 void Application::read_options(Command& command) {

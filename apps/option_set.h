@@ -28,6 +28,8 @@ class OptionSet {
   void positional(const std::string& name, std::string& target, const std::string& help);
   void positionals(const std::string& name, std::vector<std::string>& target, const std::string& help);
   void flag(const std::string& name, bool& target, const std::string& help);
+  void custom_flag(const std::string& name, const std::string& help, std::function<void(bool)> set,
+                   std::function<Json()> get);
   void text(const std::string& name, std::string& target, const std::string& type, const std::string& help);
   /// One of a few words.
   void choice(const std::string& name, std::string& target, std::vector<std::string> words,

@@ -1,7 +1,10 @@
 #include "cpu/network/placement.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "cpu/memory.h"
 #include "cpu/network/convolution.h"
 #include "engine/passes.h"
 
@@ -96,6 +99,7 @@ void Placement::place(ValueId value) {
 Slot Placement::fresh(Layout layout, int64_t block) {
   layout.block = block;
   const int64_t size_bytes = element_count(Shape{layout.n, layout.image_size(), sizeof(float)});
+  check_fits_in_memory(size_bytes, fmt::format("activations {}", to_string(layout.shape())));
   return {
       .layout = layout, .buffer = plan_.add(size_bytes), .offset = 0, .image_stride = layout.image_size()};
 }

@@ -102,13 +102,13 @@ class CpuSae final : public SaeExecutor {
 
   // cpu_sae_update.cpp: gradient rows and Adam
   void update(const Batch& batch, const SaeStep& step, const GradientTarget* target);
-  void update_block(int64_t panel, int64_t slice, const Batch& batch, const SaeStep& step,
+  void update_block(int64_t panel, int64_t slice, const Batch& batch, const AdamFactors& adam,
                     const GradientTarget* target, TileWorkspace& work);
   float latent_gradient(int64_t latent, int64_t slice, TileWorkspace& work);
   bool latent_fired(int64_t latent, const Batch& batch);
-  float apply_row(int64_t latent, int64_t slice, const SaeStep& step, TileWorkspace& work);
+  float apply_row(int64_t latent, int64_t slice, const AdamFactors& adam, TileWorkspace& work);
   void update_biases(int64_t panel, const float* gradients, const uint8_t* fired, const Batch& batch,
-                     const SaeStep& step);
+                     const AdamFactors& adam);
   void pre_bias_gradient(const Batch& batch, float* gradient) const;
   void finish(const Batch& batch, const SaeStep& step);
   SaeStats batch_stats(const Batch& batch) const;

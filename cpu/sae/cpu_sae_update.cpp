@@ -48,6 +48,7 @@ void normalise(float* row, int64_t count) {
 void CpuSae::update(const Batch& batch, const SaeStep& step, const GradientTarget* target) {
   const bool sorted = layout_.scheme == GradientScheme::kSorted;
   const int64_t aux_rows = dead_count_ > 0 ? batch.size() : 0;
+  const AdamFactors adam = adam_factors(step);
 #pragma omp parallel num_threads(threads_)
   {
     const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
@@ -69,14 +70,14 @@ void CpuSae::update(const Batch& batch, const SaeStep& step, const GradientTarge
       for (int64_t q = 0; q < layout_.panels; ++q) {
         const int64_t position = s * slice_cost + cost_before(q);
         if (position < begin || position >= end) continue;
-        update_block(q, s, batch, step, target, work_[static_cast<size_t>(thread)]);
+        update_block(q, s, batch, adam, target, work_[static_cast<size_t>(thread)]);
       }
     }
     times.update += now_s() - start;
   }
 }
 
-void CpuSae::update_block(int64_t panel, int64_t slice, const Batch& batch, const SaeStep& step,
+void CpuSae::update_block(int64_t panel, int64_t slice, const Batch& batch, const AdamFactors& adam,
                           const GradientTarget* target, TileWorkspace& work) {
   const int64_t first = panel * kPanel, count = std::min(kPanel, spec_.n - first);
   const int64_t column = layout_.slice_begin(slice), width = layout_.slice_width(slice);
@@ -92,7 +93,7 @@ void CpuSae::update_block(int64_t panel, int64_t slice, const Batch& batch, cons
     kernels_.add_scaled(bias_gradients[i], parameters_.w.data() + latent * layout_.d_padded + column,
                         b_pre_sums, width);
     if (target == nullptr) {
-      squares += apply_row(latent, slice, step, work);
+      squares += apply_row(latent, slice, adam, work);
       continue;
     }
     const int64_t real = std::min(width, layout_.d - column), offset = latent * layout_.d + column;
@@ -107,7 +108,7 @@ void CpuSae::update_block(int64_t panel, int64_t slice, const Batch& batch, cons
   kernels_.pack_panel({parameters_.w.data() + first * layout_.d_padded + column, layout_.d_padded, count,
                        std::min(width, layout_.d - column),
                        parameters_.packed.data() + (panel * layout_.d + column) * kPanel});
-  if (slice == 0) update_biases(panel, bias_gradients, fired, batch, step);
+  if (slice == 0) update_biases(panel, bias_gradients, fired, batch, adam);
 }
 
 // One slice of the gradient of a latent's rows into work.gradient (and gradient_dec); returns its db_enc.
@@ -140,10 +141,9 @@ bool CpuSae::latent_fired(int64_t latent, const Batch& batch) {
 }
 
 // Adam on one slice of one latent's rows; returns the sum of squares of the new encoder weights.
-float CpuSae::apply_row(int64_t latent, int64_t slice, const SaeStep& step, TileWorkspace& work) {
+float CpuSae::apply_row(int64_t latent, int64_t slice, const AdamFactors& adam, TileWorkspace& work) {
   const int64_t width = layout_.slice_width(slice), moment = layout_.moment_offset(slice, latent);
   const int64_t offset = latent * layout_.d_padded + layout_.slice_begin(slice);
-  const AdamFactors adam = adam_factors(step);
   float* w = parameters_.w.data() + offset;
   if (spec_.tied && spec_.unit_norm) project(work.gradient.data(), w, width);
   float squares = kernels_.update_weights(
@@ -162,10 +162,10 @@ float CpuSae::apply_row(int64_t latent, int64_t slice, const SaeStep& step, Tile
 }
 
 void CpuSae::update_biases(int64_t panel, const float* gradients, const uint8_t* fired, const Batch& batch,
-                           const SaeStep& step) {
+                           const AdamFactors& adam) {
   const int64_t first = panel * kPanel, count = std::min(kPanel, spec_.n - first);
   kernels_.update_weights({gradients, parameters_.b_enc.data() + first, moments_.m_b_enc.data() + first,
-                           moments_.v_b_enc.data() + first, count, adam_factors(step)});
+                           moments_.v_b_enc.data() + first, count, adam});
   const int64_t now = tokens_seen_ + batch.size();
   for (int64_t i = 0; i < count; ++i) {
     if (fired[i] != 0) last_fired_[first + i] = now;

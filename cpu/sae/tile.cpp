@@ -9,14 +9,15 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // NaN must reach neither maxima nor comparisons: it becomes -infinity, which is never selected.
-bool replace_nan(const EncodeChunk& chunk, int64_t real_columns) {
+bool replace_nan(const EncodeChunk& chunk, int64_t real_rows, int64_t real_columns) {
   bool found = false;
   for (int64_t t = 0; t < chunk.rows; ++t) {
     float* p = chunk.p + t * kTileStride;
     for (int64_t c = 0; c < chunk.panels * kPanel; ++c) {
       if (!std::isnan(p[c])) continue;
       p[c] = -kInfinity;
-      found = found || c < real_columns;  // padding is zero weights: NaN there only repeats an infinite token
+      found =
+          found || (t < real_rows && c < real_columns);  // padding is zeros, and zero times infinity is NaN
     }
     if (chunk.group_maxima == nullptr) continue;
     float* maxima = chunk.group_maxima + t * kPanel;
@@ -113,7 +114,7 @@ NumericFlags encode_topk(const SaeKernels& kernels, const Panels& panels, const 
                             work.masks.data(),
                             panels.prefetch};
     kernels.encode_chunk(chunk);
-    if (!surely_finite && replace_nan(chunk, panels.latents - first * kPanel)) flags.nan = true;
+    if (!surely_finite && replace_nan(chunk, rows, panels.latents - first * kPanel)) flags.nan = true;
     kernels.select_chunk({rows, first * kPanel, count * kPanel, work.p.data(), chunk.group_maxima,
                           first_chunk ? nullptr : work.masks.data(), selection, work.candidate_values.data(),
                           work.candidate_indices.data(), work.candidate_stride});

@@ -1,5 +1,6 @@
 #pragma once
 /// Autoencoders and tokens for the tests of the CPU kernels.
+#include <cmath>
 #include <cstdlib>
 #include <memory>
 #include <string>

@@ -19,9 +19,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 
 #include "engine/error.h"
-#include "engine/files.h"
 
 namespace branchsae::test {
 namespace {
@@ -245,7 +245,9 @@ std::string encode_gif(int64_t width, int64_t height, const std::vector<uint8_t>
 
 void write_bytes(const std::filesystem::path& path, const std::string& bytes) {
   std::filesystem::create_directories(path.parent_path());
-  write_file_atomically(path, std::span<const char>(bytes.data(), bytes.size()));
+  std::ofstream stream(path, std::ios::binary);
+  stream << bytes;
+  if (!stream.flush()) throw IoError("cannot write '" + path.string() + "'");
 }
 
 RgbImage decode(const std::string& bytes, std::string_view name, int64_t max_pixels) {
