@@ -57,6 +57,7 @@ int report_current_exception() {
 
 Application::Application() : app_(kAbout, "branchsae") {
   app_.footer(kFooter);
+  app_.require_subcommand(0, 1);  // else a folder of images called "train" would be taken for the command
   app_.get_formatter()->column_width(34);
   app_.get_formatter()->label("Positionals", "Arguments");
 }
