@@ -34,3 +34,17 @@ function(branchsae_test name)
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77 LABELS "${ARG_LABELS}")
 endfunction()
+
+# branchsae_script_test(<name> <file.py> LABELS ... ARGUMENTS ...): a Python unittest file, one ctest entry. Its cases are
+# reported by tests/cases.py. Not there without Python.
+function(branchsae_script_test name file)
+  cmake_parse_arguments(ARG "" "" "LABELS;ARGUMENTS" ${ARGN})
+  if(NOT Python3_Interpreter_FOUND)
+    message(STATUS "Test ${name} left out: no Python 3")
+    return()
+  endif()
+  add_test(NAME ${name} COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/${file} ${ARG_ARGUMENTS}
+           WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77 LABELS "${ARG_LABELS}" ENVIRONMENT
+                                          "PYTHONPATH=${PROJECT_SOURCE_DIR}/tests;PYTHONDONTWRITEBYTECODE=1")
+endfunction()

@@ -9,9 +9,9 @@ namespace branchsae {
 
 /// What may name an image's class. Empty members say nothing.
 struct LabelHints {
-  std::string_view written;          ///< text of the .cls entry, or the label column of a list
-  std::string_view folder;           ///< name of the parent folder
-  std::string_view file;             ///< name of the file, without folders
+  std::string_view written{};        ///< text of the .cls entry, or the label column of a list
+  std::string_view folder{};         ///< name of the parent folder
+  std::string_view file{};           ///< name of the file, without folders
   bool folder_may_be_index = false;  ///< whether a folder called "7" means class 7
 };
 

@@ -129,13 +129,15 @@ const SaeConfig& SaeTrainer::config() const {
 }
 
 SaeTrainerState SaeTrainer::state_sync() const {
-  return {state_->executor->parameters_sync(), state_->executor->optimizer_sync(), state_->steps};
+  return {state_->executor->parameters_sync(), state_->executor->optimizer_sync(), state_->steps,
+          state_->config.start_norm};
 }
 
 void SaeTrainer::load_sync(const SaeTrainerState& state) {
   state_->executor->load_sync(state.parameters);
   state_->executor->load_optimizer_sync(state.optimizer);
   state_->steps = state.steps;
+  state_->config.start_norm = state.start_norm;
   state_->started = true;
 }
 

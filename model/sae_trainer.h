@@ -39,6 +39,7 @@ struct SaeTrainerState {
   SaeParameters parameters;
   SaeOptimizerState optimizer;
   int64_t steps = 0;
+  double start_norm = 0;  ///< that was chosen; for the record
 };
 
 class SaeTrainer {

@@ -22,8 +22,8 @@ void SkippedImages::add(int64_t index, const std::string& reason) {
   }
 }
 
-void SkippedImages::restore(const SkippedImage& image) {
-  reasons_.emplace(image.index, image.reason);
+void SkippedImages::restore(int64_t index, const std::string& reason) {
+  if (index >= 0 && index < source_.size()) reasons_.emplace(index, reason);
 }
 
 std::vector<SkippedImage> SkippedImages::list() const {

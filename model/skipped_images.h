@@ -17,7 +17,7 @@ class SkippedImages {
   /// Warns, and remembers. Throws InputError as above.
   void add(int64_t index, const std::string& reason);
   /// What an earlier process found; no warning.
-  void restore(const SkippedImage& image);
+  void restore(int64_t index, const std::string& reason);
   bool contains(int64_t index) const { return reasons_.contains(index); }
   /// By index.
   std::vector<SkippedImage> list() const;

@@ -1,0 +1,254 @@
+#include "cpu/network/compiler.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "cpu/memory.h"
+#include "cpu/network/convolution.h"
+#include "cpu/network/copies.h"
+#include "cpu/network/elementwise.h"
+#include "cpu/network/lrn.h"
+#include "cpu/network/placement.h"
+#include "cpu/network/pool.h"
+#include "engine/error.h"
+#include "engine/log.h"
+#include "engine/passes.h"
+
+namespace branchsae::cpu {
+namespace {
+
+/// Winograd's F(4,3) and the packing of weights pay from about this many GoogLeNet-sized images on.
+constexpr int64_t kChunkImages = 8;
+constexpr int64_t kChunkPixels = kChunkImages * 224 * 224;
+
+std::vector<ValueId> tapped_values(const std::vector<Tap>& taps) {
+  std::set<ValueId> values;
+  for (const Tap& tap : taps) {
+    for (const TapPart& part : tap.parts) values.insert(part.value);
+  }
+  return {values.begin(), values.end()};
+}
+
+void check_options(const Graph& graph, const NetworkOptions& options) {
+  if (options.taps.empty()) throw InputError("no tap was asked for, so there is nothing to compute");
+  if (options.max_batch < 1 || options.height < 1 || options.width < 1) {
+    throw InputError(fmt::format("batch {} and image size {}x{} must be positive", options.max_batch,
+                                 options.height, options.width));
+  }
+  for (const Tap& tap : options.taps) {
+    if (tap.parts.empty()) throw InputError(fmt::format("tap '{}' has no parts", tap.name));
+    for (const TapPart& part : tap.parts) {
+      if (part.value < 0 || part.value >= static_cast<ValueId>(graph.values.size())) {
+        throw InputError(fmt::format("tap '{}' names value {} of a graph with {}", tap.name, part.value,
+                                     graph.values.size()));
+      }
+    }
+  }
+}
+
+class Compiler {
+ public:
+  Compiler(OnednnContext& context, const Graph& graph, const NetworkOptions& options, int threads)
+      : context_(context),
+        options_(options),
+        threads_(threads),
+        graph_(optimise(graph, tapped_values(options.taps))),
+        placement_(graph_, options, chunk_images(options.max_batch, options.height, options.width),
+                   result_.plan) {}
+
+  CompiledNetwork compile() {
+    result_.input = placement_.slot(graph_.input);
+    result_.plan.keep(result_.input.buffer);  // profile() runs again on what is there
+    make_tap_buffers();
+    capture(graph_.input);
+    for (const Node& node : graph_.nodes) {
+      compile_node(node);
+      capture(node.output);
+    }
+    result_.plan.place();
+    return std::move(result_);
+  }
+
+ private:
+  void compile_node(const Node& node) {
+    try {
+      LayerPtr layer = std::visit([&](const auto& op) { return make(node, op); }, node.op);
+      if (layer == nullptr) return;  // nothing to do at run time
+      layer->info.op = op_name(node.op);
+      std::vector<ValueId> uses = node.inputs;
+      uses.push_back(node.output);
+      append(std::move(layer), node, uses);
+    } catch (const dnnl::error& error) {
+      throw DeviceError(fmt::format("layer '{}' ({}): oneDNN: {}", node.name, describe(node), error.what()));
+    } catch (const DeviceError& error) {
+      throw DeviceError(fmt::format("layer '{}' ({}): {}", node.name, describe(node), error.what()),
+                        error.detail());
+    }
+  }
+
+  /// "Conv [8, 64, 56, 56] -> [8, 192, 56, 56]"
+  std::string describe(const Node& node) const {
+    std::string inputs;
+    for (const ValueId input : node.inputs) {
+      inputs += (inputs.empty() ? "" : " x ") + to_string(placement_.slot(input).layout.shape());
+    }
+    return fmt::format("{} {} -> {}", op_name(node.op), inputs,
+                       to_string(placement_.slot(node.output).layout.shape()));
+  }
+
+  void append(LayerPtr layer, const Node& node, const std::vector<ValueId>& uses) {
+    layer->info.node = node.name;
+    for (const ValueId value : uses) use(placement_.slot(value));
+    if (is_reference_implementation(layer->info.implementation)) {
+      log(LogLevel::kWarning,
+          fmt::format("layer '{}' ({}) runs on oneDNN's slow '{}': nothing faster takes it here", node.name,
+                      describe(node), layer->info.implementation));
+    }
+    result_.layers.push_back(std::move(layer));
+  }
+
+  void use(const Slot& slot) { result_.plan.use(slot.buffer, static_cast<int64_t>(result_.layers.size())); }
+
+  Slot in(const Node& node, size_t index = 0) const { return placement_.slot(node.inputs.at(index)); }
+  Slot out(const Node& node) const { return placement_.slot(node.output); }
+
+  /// The input in channel blocks of `block`: itself, or a copy made by a layer before this one.
+  Slot in_blocks(const Node& node, size_t index, int64_t block) {
+    const Slot own = in(node, index);
+    if (own.layout.block == block) return own;
+    Slot copy = placement_.fresh(own.layout, block);
+    LayerPtr layer = make_reblock(own, copy);
+    layer->info.op = "Reorder";
+    use(copy);
+    append(std::move(layer), node, {node.inputs.at(index)});
+    use(copy);  // by the layer that comes next
+    return copy;
+  }
+  Slot native_in(const Node& node, size_t index = 0) { return in_blocks(node, index, native_block()); }
+
+  LayerPtr make(const Node& node, const ConvOp& op) {
+    return make_convolution(context_, op, in(node), out(node), options_.conv);
+  }
+  LayerPtr make(const Node& node, const LinearOp& op) {
+    return make_linear(context_, op, in(node), out(node));
+  }
+  LayerPtr make(const Node& node, const MaxPoolOp& op) {
+    return make_max_pool(op, native_in(node), out(node), threads_);
+  }
+  LayerPtr make(const Node& node, const AveragePoolOp& op) {
+    return make_average_pool(op, native_in(node), out(node), threads_);
+  }
+  LayerPtr make(const Node& node, const GlobalAveragePoolOp&) {
+    return make_global_average_pool(native_in(node), out(node));
+  }
+  LayerPtr make(const Node& node, const LrnOp& op) {
+    return make_lrn(op, native_in(node), out(node), threads_);
+  }
+  LayerPtr make(const Node& node, const SoftmaxOp&) { return make_softmax(native_in(node), out(node)); }
+  LayerPtr make(const Node& node, const FlattenOp&) { return make_flatten(in(node), out(node)); }
+  LayerPtr make(const Node& node, const AffineOp& op) {
+    return make_affine(op, in_blocks(node, 0, out(node).layout.block), out(node));
+  }
+  LayerPtr make(const Node& node, const ReluOp&) {
+    return make_relu(in_blocks(node, 0, out(node).layout.block), out(node));
+  }
+  LayerPtr make(const Node& node, const ClipOp& op) {
+    return make_clip(op, in_blocks(node, 0, out(node).layout.block), out(node));
+  }
+  LayerPtr make(const Node& node, const PadOp& op) {
+    return make_pad(op, in_blocks(node, 0, out(node).layout.block), out(node));
+  }
+  LayerPtr make(const Node& node, const BinaryOp& op) {
+    const int64_t block = out(node).layout.block;
+    const Slot left = in_blocks(node, 0, block);
+    const Slot right = in_blocks(node, 1, block);
+    use(left);  // the right one's copy may have come in between
+    return make_binary(op, left, right, out(node));
+  }
+  LayerPtr make(const Node& node, const ConcatOp&) {
+    std::vector<ConcatPart> parts;
+    int64_t channel = 0;
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const Slot part = in(node, i);
+      if (!placement_.written_in_place(node, i)) parts.push_back({part, channel});
+      channel += part.layout.c;
+    }
+    if (parts.empty()) return nullptr;
+    return make_concat(std::move(parts), out(node));
+  }
+
+  void make_tap_buffers() {
+    for (const Tap& tap : options_.taps) {
+      const Layout& first = placement_.slot(tap.parts.front().value).layout;
+      TapBuffer buffer{.memory = {}, .height = first.h, .width = first.w, .d = 0, .has_grid = first.grid};
+      for (const TapPart& part : tap.parts) {
+        const Layout& layout = placement_.slot(part.value).layout;
+        check_part(tap, part, first, layout);
+        buffer.d += part.end - part.begin;
+      }
+      const int64_t elements = element_count(Shape{options_.max_batch, first.h, first.w, buffer.d});
+      const int64_t size_bytes = element_count(Shape{elements, sizeof(float)});
+      buffer.memory = allocate_host(size_bytes, fmt::format("tap {}", tap.name));
+      result_.taps.push_back(std::move(buffer));
+    }
+  }
+
+  void check_part(const Tap& tap, const TapPart& part, const Layout& first, const Layout& layout) const {
+    const std::string& name = graph_.value(part.value).name;
+    if (part.begin < 0 || part.begin >= part.end || part.end > layout.c) {
+      throw ShapeError(fmt::format("tap '{}': channels {}..{} of '{}' which has {}", tap.name, part.begin,
+                                   part.end, name, layout.c));
+    }
+    if (layout.h != first.h || layout.w != first.w) {
+      throw ShapeError(fmt::format("tap '{}' joins '{}' on a {}x{} grid with '{}' on {}x{}", tap.name,
+                                   graph_.value(tap.parts.front().value).name, first.h, first.w, name,
+                                   layout.h, layout.w));
+    }
+  }
+
+  /// A capture for every tap part that shows this value.
+  void capture(ValueId value) {
+    for (size_t t = 0; t < options_.taps.size(); ++t) {
+      const TapBuffer& buffer = result_.taps[t];
+      int64_t column = 0;
+      for (const TapPart& part : options_.taps[t].parts) {
+        if (part.value == value) {
+          const Slot slot = placement_.slot(value);
+          LayerPtr layer = make_capture(slot, part.begin, part.end, buffer.data(), buffer.d, column);
+          layer->info.node = options_.taps[t].name;
+          layer->info.op = "Capture";
+          use(slot);
+          result_.layers.push_back(std::move(layer));
+        }
+        column += part.end - part.begin;
+      }
+    }
+  }
+
+  OnednnContext& context_;
+  const NetworkOptions& options_;
+  int threads_;
+  Graph graph_;
+  CompiledNetwork result_;
+  Placement placement_;
+};
+
+}  // namespace
+
+int64_t chunk_images(int64_t max_batch, int64_t height, int64_t width) {
+  const int64_t fitting =
+      std::max<int64_t>(1, kChunkPixels / std::max<int64_t>(1, height) / std::max<int64_t>(1, width));
+  const int64_t most = std::min({max_batch, kChunkImages, fitting});
+  const int64_t chunks = (max_batch + most - 1) / most;
+  return (max_batch + chunks - 1) / chunks;
+}
+
+CompiledNetwork compile(OnednnContext& context, const Graph& graph, const NetworkOptions& options,
+                        int threads) {
+  check_options(graph, options);
+  return Compiler(context, graph, options, threads).compile();
+}
+
+}  // namespace branchsae::cpu

@@ -1,0 +1,310 @@
+#include "cpu/sae/cpu_sae.h"
+
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <cmath>
+#include <limits>
+
+#include "engine/error.h"
+#include "engine/log.h"
+
+namespace branchsae::cpu {
+namespace {
+
+// Weights beyond this do not stay in an L2 cache, and prefetching them pays.
+constexpr int64_t kPrefetchBytes = int64_t{1} << 20;
+// Products and sums below this cannot overflow to infinity.
+constexpr double kSafe = 1e37;
+
+SaeSpec checked(const SaeSpec& spec) {
+  check_spec(spec);
+  return spec;
+}
+
+int checked_threads(int threads) {
+  if (threads < 0) throw InputError(fmt::format("threads must be 0 (all) or more, not {}", threads));
+  return threads == 0 ? omp_get_num_procs() : threads;
+}
+
+void check_shape(const HostTensor& tensor, const Shape& expected, const char* name) {
+  if (tensor.shape() != expected) {
+    throw ShapeError(fmt::format("{} has shape {}, the autoencoder needs {}", name, to_string(tensor.shape()),
+                                 to_string(expected)));
+  }
+}
+
+// Rows of `tensor` into rows of stride `stride`.
+void copy_in(const HostTensor& tensor, Array<float>& array, int64_t rows, int64_t columns, int64_t stride) {
+  for (int64_t i = 0; i < rows; ++i)
+    std::copy_n(tensor.data() + i * columns, columns, array.data() + i * stride);
+}
+
+HostTensor copy_out(const Array<float>& array, int64_t rows, int64_t columns, int64_t stride) {
+  HostTensor tensor({rows, columns});
+  for (int64_t i = 0; i < rows; ++i)
+    std::copy_n(array.data() + i * stride, columns, tensor.data() + i * columns);
+  return tensor;
+}
+
+HostTensor copy_out(const Array<float>& array, int64_t count) {
+  return HostTensor({count}, {array.data(), static_cast<size_t>(count)});
+}
+
+// Calls body(host row, moment, width) for every slice of every row.
+template <class Body>
+void for_each_slice(const SaeLayout& layout, const Body& body) {
+  for (int64_t s = 0; s < layout.slices; ++s) {
+    const int64_t begin = layout.slice_begin(s);
+    const int64_t width = std::min(layout.slice_width(s), layout.d - begin);  // without padding
+    if (width <= 0) continue;
+    for (int64_t i = 0; i < layout.n; ++i) body(i * layout.d + begin, layout.moment_offset(s, i), width);
+  }
+}
+
+void moments_in(const SaeLayout& layout, const HostTensor& tensor, Array<float>& moments, const char* name) {
+  moments.clear();
+  if (tensor.empty()) return;
+  check_shape(tensor, {layout.n, layout.d}, name);
+  for_each_slice(layout, [&](int64_t row, int64_t moment, int64_t width) {
+    std::copy_n(tensor.data() + row, width, moments.data() + moment);
+  });
+}
+
+HostTensor moments_out(const SaeLayout& layout, const Array<float>& moments) {
+  HostTensor tensor({layout.n, layout.d});
+  for_each_slice(layout, [&](int64_t row, int64_t moment, int64_t width) {
+    std::copy_n(moments.data() + moment, width, tensor.data() + row);
+  });
+  return tensor;
+}
+
+void vector_in(const HostTensor& tensor, Array<float>& array, int64_t count, const char* name) {
+  array.clear();
+  if (tensor.empty()) return;
+  check_shape(tensor, {count}, name);
+  std::copy_n(tensor.data(), count, array.data());
+}
+
+}  // namespace
+
+Parameters::Parameters(const SaeSpec& spec, const SaeLayout& layout)
+    : w(layout.n * layout.d_padded, "sae.W"),
+      w_dec(spec.tied ? 0 : layout.n * layout.d_padded, "sae.W_dec"),
+      packed(layout.n_padded() * layout.d, "sae.W packed"),
+      b_enc(layout.n_padded(), "sae.b_enc"),
+      b_pre(layout.d_padded, "sae.b_pre") {
+  std::fill(b_enc.data() + layout.n, b_enc.data() + layout.n_padded(),
+            -std::numeric_limits<float>::infinity());
+}
+
+int64_t Parameters::size_bytes() const {
+  return w.size_bytes() + w_dec.size_bytes() + packed.size_bytes() + b_enc.size_bytes() + b_pre.size_bytes();
+}
+
+Moments::Moments(const SaeSpec& spec, const SaeLayout& layout) {
+  const int64_t weights = layout.n * layout.d_padded;
+  m_w = Array<float>(weights, "sae.m_W");
+  v_w = Array<float>(weights, "sae.v_W");
+  m_w_dec = Array<float>(spec.tied ? 0 : weights, "sae.m_W_dec");
+  v_w_dec = Array<float>(spec.tied ? 0 : weights, "sae.v_W_dec");
+  m_b_enc = Array<float>(layout.n_padded(), "sae.m_b_enc");
+  v_b_enc = Array<float>(layout.n_padded(), "sae.v_b_enc");
+  m_b_pre = Array<float>(layout.d_padded, "sae.m_b_pre");
+  v_b_pre = Array<float>(layout.d_padded, "sae.v_b_pre");
+}
+
+int64_t Moments::size_bytes() const {
+  return m_w.size_bytes() + v_w.size_bytes() + m_w_dec.size_bytes() + v_w_dec.size_bytes() +
+         m_b_enc.size_bytes() + v_b_enc.size_bytes() + m_b_pre.size_bytes() + v_b_pre.size_bytes();
+}
+
+CpuSae::CpuSae(const SaeSpec& spec, int threads)
+    : spec_(checked(spec)),
+      layout_(spec),
+      threads_(checked_threads(threads)),
+      kernels_(sae_kernels(choose_isa())),
+      parameters_(spec, layout_),
+      moments_(spec, layout_),
+      last_fired_(layout_.n, "sae.last_fired") {
+  const int64_t tiles = layout_.tiles(spec.max_batch), rows = spec.max_batch, n = layout_.n;
+  for (int i = 0; i < threads_; ++i) work_.emplace_back(layout_, spec.k, spec.aux_k);
+  times_.resize(static_cast<size_t>(threads_));
+  tile_sums_ = Array<TileSums>(tiles, "sae.tile_sums");
+  tile_token_sums_ = Array<float>(tiles * layout_.d_padded, "sae.tile_sums");
+  tile_residual_sums_ = Array<float>(tiles * layout_.d_padded, "sae.tile_sums");
+  if (layout_.scheme == GradientScheme::kScatter) {
+    partial_ = Array<float>(kPartials * n * layout_.d_padded, "sae.partial_gradients");
+    partial_dec_ = Array<float>(spec.tied ? 0 : kPartials * n * layout_.d_padded, "sae.partial_gradients");
+    partial_b_enc_ = Array<float>(kPartials * n, "sae.partial_gradients");
+    partial_fired_ = Array<uint8_t>(kPartials * n, "sae.partial_gradients");
+  } else {
+    const int64_t aux_rows = spec.aux_k > 0 ? rows : 0;
+    pairs_ = PairRows(rows, spec.k, aux_rows, spec.aux_k);
+    sort_ = GradientSort(n, pairs_.capacity(), threads_);
+    slices_ = Array<float>(layout_.slices * (rows + aux_rows) * 2 * layout_.slice, "sae.residual_slices");
+  }
+  panel_b_pre_ = Array<float>(layout_.panels * layout_.d_padded, "sae.b_pre_partials");
+  block_squares_ = Array<float>(layout_.panels * layout_.slices, "sae.weight_squares");
+  b_pre_gradient_ = Array<float>(layout_.d_padded, "sae.b_pre_gradient");
+  if (spec.aux_k > 0) {
+    dead_ = Array<int32_t>(n, "sae.dead");
+    dead_panels_ = Array<float>(layout_.n_padded() * layout_.d, "sae.dead_panels");
+    dead_bias_ = Array<float>(layout_.n_padded(), "sae.dead_panels");
+  }
+  measure_weights();
+  note_slow_k(spec.k);
+}
+
+void CpuSae::note_slow_k(int64_t k) {
+  if (k <= kFastK || noted_slow_k_) return;
+  noted_slow_k_ = true;
+  log(LogLevel::kInfo,
+      fmt::format("k = {} is above {}: the selection takes its slower path, the result is as exact", k,
+                  kFastK));
+}
+
+void CpuSae::check_tokens(View<const float, 2> tokens, int64_t most) const {
+  if (tokens.shape[1] == spec_.d && tokens.shape[0] >= 1 && tokens.shape[0] <= most) return;
+  throw ShapeError(fmt::format("tokens have shape {}, the autoencoder takes [1..{}, {}]",
+                               to_string(tokens.shape), most, spec_.d));
+}
+
+void CpuSae::load_sync(const SaeParameters& parameters) {
+  const int64_t n = spec_.n, d = spec_.d;
+  check_shape(parameters.w, {n, d}, "W");
+  if (!spec_.tied) check_shape(parameters.w_dec, {n, d}, "W_dec");
+  check_shape(parameters.b_enc, {n}, "b_enc");
+  check_shape(parameters.b_pre, {d}, "b_pre");
+  copy_in(parameters.w, parameters_.w, n, d, layout_.d_padded);
+  if (!spec_.tied) copy_in(parameters.w_dec, parameters_.w_dec, n, d, layout_.d_padded);
+  std::copy_n(parameters.b_enc.data(), n, parameters_.b_enc.data());
+  std::copy_n(parameters.b_pre.data(), d, parameters_.b_pre.data());
+  parameters_.scale = parameters.scale;
+  for (int64_t q = 0; q < layout_.panels; ++q) {
+    kernels_.pack_panel({parameters_.w.data() + q * kPanel * layout_.d_padded, layout_.d_padded,
+                         std::min(kPanel, n - q * kPanel), d, parameters_.packed.data() + q * kPanel * d});
+  }
+  measure_weights();
+}
+
+SaeParameters CpuSae::parameters_sync() const {
+  SaeParameters result;
+  result.w = copy_out(parameters_.w, spec_.n, spec_.d, layout_.d_padded);
+  if (!spec_.tied) result.w_dec = copy_out(parameters_.w_dec, spec_.n, spec_.d, layout_.d_padded);
+  result.b_enc = copy_out(parameters_.b_enc, spec_.n);
+  result.b_pre = copy_out(parameters_.b_pre, spec_.d);
+  result.scale = parameters_.scale;
+  return result;
+}
+
+void CpuSae::load_optimizer_sync(const SaeOptimizerState& state) {
+  if (!state.last_fired.empty() && static_cast<int64_t>(state.last_fired.size()) != spec_.n) {
+    throw ShapeError(fmt::format("last_fired has {} entries, the autoencoder has {} latents",
+                                 state.last_fired.size(), spec_.n));
+  }
+  moments_in(layout_, state.m_w, moments_.m_w, "m_W");
+  moments_in(layout_, state.v_w, moments_.v_w, "v_W");
+  if (!spec_.tied) {
+    moments_in(layout_, state.m_w_dec, moments_.m_w_dec, "m_W_dec");
+    moments_in(layout_, state.v_w_dec, moments_.v_w_dec, "v_W_dec");
+  }
+  vector_in(state.m_b_enc, moments_.m_b_enc, spec_.n, "m_b_enc");
+  vector_in(state.v_b_enc, moments_.v_b_enc, spec_.n, "v_b_enc");
+  vector_in(state.m_b_pre, moments_.m_b_pre, spec_.d, "m_b_pre");
+  vector_in(state.v_b_pre, moments_.v_b_pre, spec_.d, "v_b_pre");
+  last_fired_.clear();
+  std::copy(state.last_fired.begin(), state.last_fired.end(), last_fired_.data());
+  tokens_seen_ = state.tokens_seen;
+}
+
+SaeOptimizerState CpuSae::optimizer_sync() const {
+  SaeOptimizerState state;
+  state.m_w = moments_out(layout_, moments_.m_w);
+  state.v_w = moments_out(layout_, moments_.v_w);
+  if (!spec_.tied) {
+    state.m_w_dec = moments_out(layout_, moments_.m_w_dec);
+    state.v_w_dec = moments_out(layout_, moments_.v_w_dec);
+  }
+  state.m_b_enc = copy_out(moments_.m_b_enc, spec_.n);
+  state.v_b_enc = copy_out(moments_.v_b_enc, spec_.n);
+  state.m_b_pre = copy_out(moments_.m_b_pre, spec_.d);
+  state.v_b_pre = copy_out(moments_.v_b_pre, spec_.d);
+  state.last_fired.assign(last_fired_.data(), last_fired_.data() + spec_.n);
+  state.tokens_seen = tokens_seen_;
+  return state;
+}
+
+SaeStats CpuSae::read_stats_sync() {
+  SaeStats result = stats_;
+  result.dead = count_dead(dead_after_);
+  stats_ = {};
+  return result;
+}
+
+// The norm of all of W bounds that of each row. NaN and infinity pass through and fail the comparison later.
+void CpuSae::measure_weights() {
+  double squares = 0, bias_squares = 0;
+  for (int64_t i = 0; i < parameters_.w.size(); ++i)
+    squares += static_cast<double>(parameters_.w[i]) * static_cast<double>(parameters_.w[i]);
+  for (int64_t i = 0; i < spec_.n; ++i)
+    bias_squares += static_cast<double>(parameters_.b_enc[i]) * static_cast<double>(parameters_.b_enc[i]);
+  weight_norm_ = std::sqrt(squares);
+  bias_norm_ = std::sqrt(bias_squares);
+}
+
+Panels CpuSae::panels() const {
+  return {parameters_.packed.data(), parameters_.b_enc.data(), layout_.panels, spec_.n,
+          parameters_.packed.size_bytes() > kPrefetchBytes};
+}
+
+bool CpuSae::prefetch_rows() const {
+  return parameters_.w.size_bytes() > kPrefetchBytes;
+}
+
+// |u| <= |W_i| |xc| + |b_i|, and so is every partial sum.
+bool CpuSae::surely_finite(double squared_tokens) const {
+  return std::sqrt(squared_tokens) * weight_norm_ + bias_norm_ < kSafe;
+}
+
+SaeStepTimes CpuSae::take_times() {
+  SaeStepTimes sum;
+  for (SaeStepTimes& times : times_) {
+    sum.encode_select += times.encode_select;
+    sum.decode_gradient += times.decode_gradient;
+    sum.sort += times.sort;
+    sum.update += times.update;
+    times = {};
+  }
+  return sum;
+}
+
+std::string CpuSae::description() const {
+  return fmt::format("{} gradient, dense encode, {}, {} thread{}",
+                     layout_.scheme == GradientScheme::kScatter ? "scattered" : "sorted",
+                     isa_name(kernels_.isa), threads_, threads_ == 1 ? "" : "s");
+}
+
+int64_t CpuSae::memory_bytes() const {
+  int64_t sum = parameters_.size_bytes() + moments_.size_bytes() + last_fired_.size_bytes();
+  for (const TileWorkspace& work : work_) sum += work.size_bytes();
+  for (const Array<float>* array :
+       {&tile_token_sums_, &tile_residual_sums_, &partial_, &partial_dec_, &partial_b_enc_, &slices_,
+        &panel_b_pre_, &block_squares_, &b_pre_gradient_, &dead_panels_, &dead_bias_}) {
+    sum += array->size_bytes();
+  }
+  return sum + tile_sums_.size_bytes() + partial_fired_.size_bytes() + pairs_.size_bytes() +
+         sort_.size_bytes() + dead_.size_bytes();
+}
+
+std::unique_ptr<SaeExecutor> make_cpu_sae(const SaeSpec& spec, int threads) {
+  return std::make_unique<CpuSae>(spec, threads);
+}
+
+SaeStepTimes take_step_times(SaeExecutor& executor) {
+  auto* sae = dynamic_cast<CpuSae*>(&executor);
+  if (sae == nullptr) throw InputError("step times are kept by the CPU's autoencoder only");
+  return sae->take_times();
+}
+
+}  // namespace branchsae::cpu

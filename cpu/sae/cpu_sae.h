@@ -1,0 +1,159 @@
+#pragma once
+/// The executor behind make_cpu_sae: parameters, work space, and the phases of a step.
+#include <chrono>
+#include <vector>
+
+#include "cpu/sae/gradient_sort.h"
+#include "cpu/sae/sae_executor.h"
+#include "cpu/sae/tile.h"
+
+namespace branchsae::cpu {
+
+/// Parameters in the layouts of the kernels.
+struct Parameters {
+  Parameters(const SaeSpec& spec, const SaeLayout& layout);
+  int64_t size_bytes() const;
+  const Array<float>& decoder() const { return w_dec.size() > 0 ? w_dec : w; }
+  Array<float>& decoder() { return w_dec.size() > 0 ? w_dec : w; }
+
+  Array<float> w;       ///< [n, d_padded]
+  Array<float> w_dec;   ///< [n, d_padded], empty when tied
+  Array<float> packed;  ///< [panels][d][64], always equal to w
+  Array<float> b_enc;   ///< [panels * 64], -infinity in padding
+  Array<float> b_pre;   ///< [d_padded]
+  float scale = 1.0F;
+};
+
+/// Adam's moments; those of the rows lie in slices (SaeLayout::moment_offset).
+struct Moments {
+  Moments(const SaeSpec& spec, const SaeLayout& layout);
+  int64_t size_bytes() const;
+  Array<float> m_w, v_w, m_w_dec, v_w_dec, m_b_enc, v_b_enc, m_b_pre, v_b_pre;
+};
+
+/// Sums over the tokens of one tile.
+struct TileSums {
+  double squared_error = 0, aux_error = 0, squared_tokens = 0;
+  int64_t active = 0;
+  NumericFlags flags;
+};
+
+/// Where the update phase puts gradients when it does not run Adam.
+struct GradientTarget {
+  float *w, *w_dec, *b_enc;  ///< [n, d], [n, d] or null, [n]
+};
+
+class CpuSae final : public SaeExecutor {
+ public:
+  CpuSae(const SaeSpec& spec, int threads);
+
+  const SaeSpec& spec() const override { return spec_; }
+  void load_sync(const SaeParameters& parameters) override;
+  SaeParameters parameters_sync() const override;
+  void load_optimizer_sync(const SaeOptimizerState& state) override;
+  SaeOptimizerState optimizer_sync() const override;
+  void step(Stream& stream, View<const float, 2> tokens, const SaeStep& step) override;
+  SaeStats read_stats_sync() override;
+  void encode(Stream& stream, View<const float, 2> tokens, View<float, 2> values,
+              View<int32_t, 2> indices) override;
+  void decode(Stream& stream, View<const float, 2> values, View<const int32_t, 2> indices,
+              View<float, 2> x_hat) override;
+  void evaluate_sync(View<const float, 2> tokens, int64_t k, SaeEvalSums& sums) override;
+  SaeGradients gradients_sync(View<const float, 2> tokens, const SaeStep& step) override;
+  std::string description() const override;
+  int64_t memory_bytes() const override;
+
+  SaeStepTimes take_times();
+
+ private:
+  /// One batch on its way through the phases.
+  struct Batch {
+    View<const float, 2> tokens;
+    float error_factor;      ///< e = error_factor * r
+    float aux_error_factor;  ///< likewise for AuxK
+    int64_t size() const { return tokens.shape[0]; }
+  };
+
+  // cpu_sae.cpp
+  void check_tokens(View<const float, 2> tokens, int64_t most) const;
+  void note_slow_k(int64_t k);
+  void measure_weights();
+  Panels panels() const;
+  bool surely_finite(double squared_tokens) const;
+  bool prefetch_rows() const;
+
+  // cpu_sae_inference.cpp
+  int64_t prepare_k(int64_t k);
+  NumericFlags encode_tile(View<const float, 2> x, int64_t k, TileWorkspace& work) const;
+  void evaluate_tile(View<const float, 2> x, int64_t k, TileWorkspace& work, SaeEvalSums& sums) const;
+
+  // cpu_sae_step.cpp: forward and backward
+  void find_dead(const SaeStep& step);
+  void pack_dead_panels();
+  void forward_backward(const Batch& batch);
+  void run_tile(const Batch& batch, int64_t tile, int64_t partial, TileWorkspace& work, SaeStepTimes& times);
+  void main_gradient(const Batch& batch, int64_t first, int64_t rows, int64_t partial, TileWorkspace& work,
+                     TileSums& sums, float* r_sums);
+  void aux_gradient(const Batch& batch, int64_t first, int64_t rows, int64_t partial, TileWorkspace& work,
+                    TileSums& sums);
+  void add_token_gradient(const SelectionBuffer& selection, int64_t row, int64_t pair_row, float factor,
+                          int64_t partial, bool count_as_fired, TileWorkspace& work);
+  void store_slices(int64_t pair_row, const float* r, const float* xc);
+
+  // cpu_sae_update.cpp: gradient rows and Adam
+  void update(const Batch& batch, const SaeStep& step, const GradientTarget* target);
+  void update_block(int64_t panel, int64_t slice, const Batch& batch, const AdamFactors& adam,
+                    const GradientTarget* target, TileWorkspace& work);
+  float latent_gradient(int64_t latent, int64_t slice, TileWorkspace& work);
+  bool latent_fired(int64_t latent, const Batch& batch);
+  float apply_row(int64_t latent, int64_t slice, const AdamFactors& adam, TileWorkspace& work);
+  void update_biases(int64_t panel, const float* gradients, const uint8_t* fired, const Batch& batch,
+                     const AdamFactors& adam);
+  void pre_bias_gradient(const Batch& batch, float* gradient) const;
+  void finish(const Batch& batch, const SaeStep& step);
+  SaeStats batch_stats(const Batch& batch) const;
+  int64_t count_dead(int64_t dead_after) const;
+
+  SaeSpec spec_;
+  SaeLayout layout_;
+  int threads_;
+  const SaeKernels& kernels_;
+  Parameters parameters_;
+  Moments moments_;
+  Array<int64_t> last_fired_;  ///< [n]
+  int64_t tokens_seen_ = 0;
+  int64_t dead_after_ = 0;  ///< of the last step, for SaeStats::dead
+  SaeStats stats_;
+  bool noted_slow_k_ = false;
+  double weight_norm_ = 0;  ///< at least the norm of any encoder row
+  double bias_norm_ = 0;    ///< at least any |b_enc|
+
+  std::vector<TileWorkspace> work_;
+  std::vector<SaeStepTimes> times_;
+  Array<TileSums> tile_sums_;        ///< [tiles]
+  Array<float> tile_token_sums_;     ///< [tiles, d_padded] sum xc
+  Array<float> tile_residual_sums_;  ///< [tiles, d_padded] sum r
+  // Scatter scheme, one each of kPartials token ranges.
+  Array<float> partial_, partial_dec_;  ///< [kPartials, n, d_padded]
+  Array<float> partial_b_enc_;          ///< [kPartials, n]
+  Array<uint8_t> partial_fired_;        ///< [kPartials, n]
+  // Sorted scheme.
+  PairRows pairs_;
+  GradientSort sort_;
+  Array<float> slices_;          ///< [slices][rows][r | xc]
+  Array<float> panel_b_pre_;     ///< [panels, d_padded] sum_i db_enc_i W_i of the panel
+  Array<float> block_squares_;   ///< [panels, slices] sum of squared weights
+  Array<float> b_pre_gradient_;  ///< [d_padded]
+  // AuxK.
+  Array<int32_t> dead_;  ///< [n], the first dead_count_ in ascending order
+  int64_t dead_count_ = 0;
+  Array<float> dead_panels_;  ///< [panels][d][64]
+  Array<float> dead_bias_;    ///< [panels * 64]
+};
+
+/// Seconds on a steady clock.
+inline double now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace branchsae::cpu

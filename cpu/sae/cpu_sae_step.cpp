@@ -1,0 +1,190 @@
+// Forward and backward pass of a batch, tile by tile, up to the gradients of single tokens.
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "cpu/sae/cpu_sae.h"
+
+namespace branchsae::cpu {
+
+void CpuSae::step(Stream&, View<const float, 2> tokens, const SaeStep& step) {
+  check_tokens(tokens, spec_.max_batch);
+  const float size = static_cast<float>(tokens.shape[0]);
+  const Batch batch{tokens, 2.0F / size, 2.0F * step.aux_alpha / size};
+  find_dead(step);
+  forward_backward(batch);
+  update(batch, step, nullptr);
+  finish(batch, step);
+}
+
+SaeGradients CpuSae::gradients_sync(View<const float, 2> tokens, const SaeStep& step) {
+  check_tokens(tokens, spec_.max_batch);
+  const float size = static_cast<float>(tokens.shape[0]);
+  const Batch batch{tokens, 2.0F / size, 2.0F * step.aux_alpha / size};
+  find_dead(step);
+  forward_backward(batch);
+  SaeGradients gradients;
+  gradients.w = HostTensor({spec_.n, spec_.d});
+  if (!spec_.tied) gradients.w_dec = HostTensor({spec_.n, spec_.d});
+  gradients.b_enc = HostTensor({spec_.n});
+  gradients.b_pre = HostTensor({spec_.d});
+  const GradientTarget target{gradients.w.data(), spec_.tied ? nullptr : gradients.w_dec.data(),
+                              gradients.b_enc.data()};
+  update(batch, step, &target);
+  pre_bias_gradient(batch, b_pre_gradient_.data());
+  std::copy_n(b_pre_gradient_.data(), spec_.d, gradients.b_pre.data());
+  const SaeStats stats = batch_stats(batch);
+  gradients.loss = stats.squared_error / static_cast<double>(batch.size());
+  gradients.aux_loss = stats.aux_error / static_cast<double>(batch.size());
+  return gradients;
+}
+
+void CpuSae::find_dead(const SaeStep& step) {
+  dead_count_ = 0;
+  if (spec_.aux_k == 0) return;
+  for (int64_t i = 0; i < spec_.n; ++i) {
+    if (tokens_seen_ - last_fired_[i] >= step.dead_after) dead_[dead_count_++] = static_cast<int32_t>(i);
+  }
+  if (dead_count_ > 0) pack_dead_panels();
+}
+
+void CpuSae::pack_dead_panels() {
+  const int64_t d = layout_.d, panels = divide_up(dead_count_, kPanel);
+#pragma omp parallel for num_threads(threads_) schedule(static)
+  for (int64_t q = 0; q < panels; ++q) {
+    float* panel = dead_panels_.data() + q * d * kPanel;
+    for (int64_t i = 0; i < kPanel; ++i) {
+      const int64_t position = q * kPanel + i;
+      const bool real = position < dead_count_;
+      dead_bias_[position] =
+          real ? parameters_.b_enc[dead_[position]] : -std::numeric_limits<float>::infinity();
+      const float* row = parameters_.w.data() + (real ? dead_[position] : 0) * layout_.d_padded;
+      for (int64_t j = 0; j < d; ++j) panel[j * kPanel + i] = real ? row[j] : 0.0F;
+    }
+  }
+}
+
+void CpuSae::forward_backward(const Batch& batch) {
+  const int64_t tiles = layout_.tiles(batch.size());
+  const bool scatter = layout_.scheme == GradientScheme::kScatter;
+  // Scatter: one task per partial gradient, so that a partial stays in one core's cache. Sums of a partial
+  // are in token order whatever thread takes it.
+  const int64_t tasks = scatter ? kPartials : tiles;
+#pragma omp parallel for num_threads(threads_) schedule(dynamic, 1)
+  for (int64_t task = 0; task < tasks; ++task) {
+    const auto thread = static_cast<size_t>(omp_get_thread_num());
+    const int64_t begin = scatter ? tiles * task / kPartials : task;
+    const int64_t end = scatter ? tiles * (task + 1) / kPartials : task + 1;
+    for (int64_t tile = begin; tile < end; ++tile) run_tile(batch, tile, task, work_[thread], times_[thread]);
+  }
+}
+
+void CpuSae::run_tile(const Batch& batch, int64_t tile, int64_t partial, TileWorkspace& work,
+                      SaeStepTimes& times) {
+  const double start = now_s();
+  const int64_t first = tile * layout_.tile, rows = std::min(layout_.tile, batch.size() - first);
+  const View<const float, 2> x = batch.tokens.rows(first, rows);
+  TileSums sums;
+  float* token_sums = tile_token_sums_.data() + tile * layout_.d_padded;
+  sums.squared_tokens = kernels_.load_tile({x.data, x.stride[0], x.stride[1], rows, layout_.d,
+                                            layout_.d_padded, parameters_.scale, parameters_.b_pre.data(),
+                                            work.xc.data(), layout_.x_stride, token_sums});
+  const bool finite = surely_finite(sums.squared_tokens);
+  sums.flags = encode_topk(kernels_, panels(), layout_, rows, finite, work, work.selection, spec_.k);
+  const double selected = now_s();
+  float* r_sums = tile_residual_sums_.data() + tile * layout_.d_padded;
+  std::fill_n(r_sums, layout_.d_padded, 0.0F);
+  main_gradient(batch, first, rows, partial, work, sums, r_sums);
+  double decoded = now_s();
+  times.encode_select += selected - start;
+  times.decode_gradient += decoded - selected;
+  if (dead_count_ > 0) {
+    const Panels dead{dead_panels_.data(), dead_bias_.data(), divide_up(dead_count_, kPanel), dead_count_,
+                      dead_panels_.size_bytes() > (int64_t{1} << 20)};
+    sums.flags.add(encode_topk(kernels_, dead, layout_, rows, finite, work, work.aux_selection, spec_.aux_k));
+    times.encode_select += now_s() - decoded;
+    decoded = now_s();
+    aux_gradient(batch, first, rows, partial, work, sums);
+    times.decode_gradient += now_s() - decoded;
+  }
+  tile_sums_[tile] = sums;
+}
+
+void CpuSae::main_gradient(const Batch& batch, int64_t first, int64_t rows, int64_t partial,
+                           TileWorkspace& work, TileSums& sums, float* r_sums) {
+  const SelectionBuffer& selection = work.selection;
+  const bool prefetch = prefetch_rows();
+  for (int64_t t = 0; t < rows; ++t) {
+    const float* xc = work.xc.data() + t * layout_.x_stride;
+    float* r = work.r.data() + t * layout_.x_stride;
+    const bool has_next = prefetch && t + 1 < rows;
+    const float squares = kernels_.decode_token(
+        {selection.values(t), selection.indices(t), selection.count(t), parameters_.decoder().data(),
+         layout_.d_padded, xc, -1.0F, r, r_sums, work.g.data(), work.dot_work.data(),
+         has_next ? selection.indices(t + 1) : nullptr, has_next ? selection.count(t + 1) : 0});
+    sums.squared_error += static_cast<double>(squares);
+    sums.active += selection.count(t);
+    add_token_gradient(selection, t, first + t, batch.error_factor, partial, true, work);
+  }
+}
+
+void CpuSae::aux_gradient(const Batch& batch, int64_t first, int64_t rows, int64_t partial,
+                          TileWorkspace& work, TileSums& sums) {
+  SelectionBuffer& selection = work.aux_selection;
+  for (int64_t t = 0; t < rows; ++t) {
+    int32_t* indices = selection.indices(t);
+    for (int64_t i = 0; i < selection.count(t); ++i) indices[i] = dead_[indices[i]];
+    float* r = work.r.data() + t * layout_.x_stride;
+    const float squares = kernels_.decode_token({selection.values(t), indices, selection.count(t),
+                                                 parameters_.decoder().data(), layout_.d_padded, r, 1.0F, r,
+                                                 nullptr, work.g.data(), work.dot_work.data(), nullptr, 0});
+    sums.aux_error += static_cast<double>(squares);
+    add_token_gradient(selection, t, spec_.max_batch + first + t, batch.aux_error_factor, partial, false,
+                       work);
+  }
+}
+
+// work.g holds W_i . r of the token, work.r and work.xc its rows.
+void CpuSae::add_token_gradient(const SelectionBuffer& selection, int64_t row, int64_t pair_row, float factor,
+                                int64_t partial, bool count_as_fired, TileWorkspace& work) {
+  const int64_t count = selection.count(row);
+  const int32_t* indices = selection.indices(row);
+  const float* z = selection.values(row);
+  const float* xc = work.xc.data() + row * layout_.x_stride;
+  const float* r = work.r.data() + row * layout_.x_stride;
+  if (layout_.scheme == GradientScheme::kSorted) {
+    const int64_t offset = pairs_.offset(pair_row);
+    for (int64_t i = 0; i < count; ++i) {
+      pairs_.latents[offset + i] = indices[i];
+      pairs_.zc[offset + i] = factor * z[i];
+      pairs_.g[offset + i] = factor * work.g[i];
+    }
+    pairs_.counts[pair_row] = static_cast<int32_t>(count);
+    store_slices(pair_row, r, xc);
+    return;
+  }
+  float* b_enc = partial_b_enc_.data() + partial * spec_.n;
+  uint8_t* fired = partial_fired_.data() + partial * spec_.n;
+  for (int64_t i = 0; i < count; ++i) {
+    work.zc[i] = factor * z[i];
+    work.g[i] *= factor;
+    b_enc[indices[i]] += work.g[i];
+    if (count_as_fired) fired[indices[i]] = 1;
+  }
+  const int64_t begin = partial * spec_.n * layout_.d_padded;
+  kernels_.scatter_token({work.zc.data(), work.g.data(), indices, count, r, xc, layout_.d_padded,
+                          partial_.data() + begin, spec_.tied ? nullptr : partial_dec_.data() + begin});
+}
+
+void CpuSae::store_slices(int64_t pair_row, const float* r, const float* xc) {
+  const int64_t rows = spec_.max_batch * (spec_.aux_k > 0 ? 2 : 1), slice = layout_.slice;
+  for (int64_t s = 0; s < layout_.slices; ++s) {
+    float* target = slices_.data() + (s * rows + pair_row) * 2 * slice;
+    std::copy_n(r + layout_.slice_begin(s), layout_.slice_width(s), target);
+    std::copy_n(xc + layout_.slice_begin(s), layout_.slice_width(s), target + slice);
+  }
+}
+
+}  // namespace branchsae::cpu

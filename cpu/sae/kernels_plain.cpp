@@ -1,0 +1,199 @@
+// Plain C++ twins of the vector kernels: what runs where no better level exists, and what the others are
+// tested with.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "cpu/sae/kernel_tables.h"
+#include "cpu/sae/layout.h"
+
+namespace branchsae::cpu {
+namespace {
+
+double load_tile(const LoadTile& a) {
+  std::fill_n(a.column_sums, a.d_padded, 0.0F);
+  double squares = 0;
+  for (int64_t t = 0; t < a.rows; ++t) {
+    const float* x = a.x + t * a.row_stride;
+    float* xc = a.xc + t * a.xc_stride;
+    float row_squares = 0;
+    for (int64_t j = 0; j < a.d; ++j) {
+      xc[j] = a.scale * x[j * a.column_stride] - a.b_pre[j];
+      a.column_sums[j] += xc[j];
+      row_squares += xc[j] * xc[j];
+    }
+    std::fill(xc + a.d, xc + a.d_padded, 0.0F);
+    squares += static_cast<double>(row_squares);
+  }
+  return squares;
+}
+
+// One token against one panel.
+void encode_row(const float* xc, const float* panel, const float* bias, int64_t d, float* p) {
+  float sums[kPanel];
+  std::copy_n(bias, kPanel, sums);
+  for (int64_t j = 0; j < d; ++j) {
+    for (int64_t c = 0; c < kPanel; ++c) sums[c] += panel[j * kPanel + c] * xc[j];
+  }
+  std::copy_n(sums, kPanel, p);
+}
+
+uint64_t mask_above(const float* p, float threshold) {
+  uint64_t mask = 0;
+  for (int64_t c = 0; c < kPanel; ++c) mask |= static_cast<uint64_t>(p[c] > threshold) << c;
+  return mask;
+}
+
+void encode_chunk(const EncodeChunk& a) {
+  for (int64_t q = 0; q < a.panels; ++q) {
+    for (int64_t t = 0; t < a.rows; ++t) {
+      float* p = a.p + t * kTileStride + q * kPanel;
+      encode_row(a.xc + t * a.xc_stride, a.weights + q * a.d * kPanel, a.bias + q * kPanel, a.d, p);
+      if (a.group_maxima != nullptr) {
+        float* maxima = a.group_maxima + t * kPanel;
+        for (int64_t c = 0; c < kPanel; ++c) maxima[c] = q == 0 ? p[c] : std::max(maxima[c], p[c]);
+      } else {
+        a.masks[t * kChunkPanels + q] = mask_above(p, a.thresholds[t]);
+      }
+    }
+  }
+}
+
+// Keeps the k largest of `count` candidates, ties to the lower index; candidates are in ascending index.
+void keep_best(const Selection& s, int64_t row, float* values, int32_t* indices, int64_t count) {
+  if (count > s.k) {
+    const auto before = [&](int32_t a, int32_t b) {
+      return values[a] > values[b] || (values[a] == values[b] && a < b);
+    };
+    // The positions to keep, found in the row's own output slots: they have room for k only, so select in
+    // place. Heap of the k best so far, worst on top.
+    int32_t* heap = s.indices + row * s.stride;
+    for (int32_t i = 0; i < s.k; ++i) heap[i] = i;
+    std::make_heap(heap, heap + s.k, before);
+    for (int32_t i = static_cast<int32_t>(s.k); i < count; ++i) {
+      if (!before(i, heap[0])) continue;
+      std::pop_heap(heap, heap + s.k, before);
+      heap[s.k - 1] = i;
+      std::push_heap(heap, heap + s.k, before);
+    }
+    s.thresholds[row] = values[heap[0]];
+    std::sort(heap, heap + s.k);
+    for (int64_t i = 0; i < s.k; ++i) {
+      values[i] = values[heap[i]];
+      indices[i] = indices[heap[i]];
+    }
+    count = s.k;
+  } else if (count == s.k) {
+    s.thresholds[row] = *std::min_element(values, values + count);
+  }
+  std::copy_n(values, count, s.values + row * s.stride);
+  std::copy_n(indices, count, s.indices + row * s.stride);
+  s.counts[row] = static_cast<int32_t>(count);
+}
+
+void select_chunk(const SelectChunk& a) {
+  const Selection& s = a.selection;
+  for (int64_t t = 0; t < a.rows; ++t) {
+    const float* p = a.p + t * kTileStride;
+    int64_t count = a.masks == nullptr ? 0 : s.counts[t];
+    std::copy_n(s.values + t * s.stride, count, a.candidate_values);
+    std::copy_n(s.indices + t * s.stride, count, a.candidate_indices);
+    const float threshold = a.masks == nullptr ? 0.0F : s.thresholds[t];
+    for (int64_t c = 0; c < a.columns; ++c) {
+      if (!(p[c] > threshold)) continue;
+      a.candidate_values[count] = p[c];
+      a.candidate_indices[count++] = static_cast<int32_t>(a.first_latent + c);
+    }
+    if (a.masks == nullptr) s.thresholds[t] = 0;
+    keep_best(s, t, a.candidate_values, a.candidate_indices, count);
+  }
+}
+
+float decode_token(const DecodeToken& a) {
+  float* r = a.r;
+  for (int64_t j = 0; j < a.d_padded; ++j) r[j] = a.base_sign * a.base[j];
+  for (int64_t i = 0; i < a.count; ++i) {
+    const float* row = a.rows + a.indices[i] * a.d_padded;
+    for (int64_t j = 0; j < a.d_padded; ++j) r[j] += a.z[i] * row[j];
+  }
+  float squares = 0;
+  for (int64_t j = 0; j < a.d_padded; ++j) squares += r[j] * r[j];
+  if (a.r_sums != nullptr) {
+    for (int64_t j = 0; j < a.d_padded; ++j) a.r_sums[j] += r[j];
+  }
+  if (a.dots == nullptr) return squares;
+  for (int64_t i = 0; i < a.count; ++i) {
+    const float* row = a.rows + a.indices[i] * a.d_padded;
+    float dot = 0;
+    for (int64_t j = 0; j < a.d_padded; ++j) dot += row[j] * r[j];
+    a.dots[i] = dot;
+  }
+  return squares;
+}
+
+void scatter_token(const ScatterToken& a) {
+  for (int64_t i = 0; i < a.count; ++i) {
+    float* row = a.rows + a.indices[i] * a.d_padded;
+    float* row_dec = a.rows_dec == nullptr ? row : a.rows_dec + a.indices[i] * a.d_padded;
+    for (int64_t j = 0; j < a.d_padded; ++j) row_dec[j] += a.zc[i] * a.r[j];
+    for (int64_t j = 0; j < a.d_padded; ++j) row[j] += a.g[i] * a.xc[j];
+  }
+}
+
+float sum_pairs(const SumPairs& a) {
+  float* dec = a.gradient_dec == nullptr ? a.gradient : a.gradient_dec;
+  std::fill_n(a.gradient, a.width, 0.0F);
+  std::fill_n(dec, a.width, 0.0F);
+  float sum = 0;
+  for (int64_t i = 0; i < a.count; ++i) {
+    const Pair& pair = a.pairs[i];
+    const float* r = a.slice + pair.token * 2 * a.slice_stride;
+    const float* xc = r + a.slice_stride;
+    for (int64_t j = 0; j < a.width; ++j) dec[j] += pair.zc * r[j];
+    for (int64_t j = 0; j < a.width; ++j) a.gradient[j] += pair.g * xc[j];
+    sum += pair.g;
+  }
+  return sum;
+}
+
+void sum_partials(float* partials, int64_t stride, int64_t count, int64_t width, float* target) {
+  std::fill_n(target, width, 0.0F);
+  for (int64_t q = 0; q < count; ++q) {
+    for (int64_t j = 0; j < width; ++j) target[j] += std::exchange(partials[q * stride + j], 0.0F);
+  }
+}
+
+void add_scaled(float a, const float* x, float* y, int64_t width) {
+  for (int64_t j = 0; j < width; ++j) y[j] += a * x[j];
+}
+
+float update_weights(const UpdateWeights& a) {
+  const AdamFactors& f = a.adam;
+  float squares = 0;
+  for (int64_t j = 0; j < a.count; ++j) {
+    const float gradient = a.gradient[j];
+    a.m[j] = f.beta1 * a.m[j] + (1 - f.beta1) * gradient;
+    a.v[j] = f.beta2 * a.v[j] + (1 - f.beta2) * gradient * gradient;
+    a.w[j] -= f.step_size * a.m[j] / (std::sqrt(a.v[j] * f.inverse_bias2) + f.epsilon);
+    squares += a.w[j] * a.w[j];
+  }
+  return squares;
+}
+
+void pack_panel(const PackPanel& a) {
+  for (int64_t i = 0; i < a.rows; ++i) {
+    for (int64_t j = 0; j < a.columns; ++j) a.panel[j * kPanel + i] = a.w[i * a.w_stride + j];
+  }
+}
+
+}  // namespace
+
+const SaeKernels& plain_kernels() {
+  static const SaeKernels table{Isa::kScalar, load_tile,      encode_chunk, select_chunk,
+                                decode_token, scatter_token,  sum_pairs,    sum_partials,
+                                add_scaled,   update_weights, pack_panel};
+  return table;
+}
+
+}  // namespace branchsae::cpu

@@ -1,0 +1,64 @@
+#pragma once
+/// Sizes and memory layouts shared by the kernels of the k-sparse autoencoder.
+#include <algorithm>
+#include <cstdint>
+
+#include "engine/sae.h"
+
+namespace branchsae::cpu {
+
+/// Latents of one packed panel: W is also kept as [n / 64][d][64], so that the encode reads it in order.
+inline constexpr int64_t kPanel = 64;
+/// Panels whose pre-activations exist at once; after each chunk the k best so far are selected.
+inline constexpr int64_t kChunkPanels = 16;
+inline constexpr int64_t kChunk = kPanel * kChunkPanels;
+/// Row stride of the tile of pre-activations; 16 more than the chunk, or rows would collide every 4 KiB in
+/// L1.
+inline constexpr int64_t kTileStride = kChunk + 16;
+/// Tokens multiplied at once: 6 x 64 is the largest block whose sums fit the 32 registers of AVX-512.
+inline constexpr int64_t kTokenGroup = 6;
+/// Rows are padded to whole vectors of the widest instruction set.
+inline constexpr int64_t kLanes = 16;
+/// Tokens selected in lockstep.
+inline constexpr int64_t kLockstep = 4;
+/// Up to this k the group maxima of the encode give a starting threshold.
+inline constexpr int64_t kFastK = kPanel;
+/// Partial weight gradients of the scatter scheme; fixed, so that bits do not depend on the threads.
+inline constexpr int64_t kPartials = 8;
+
+inline int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+inline int64_t divide_up(int64_t value, int64_t divisor) {
+  return (value + divisor - 1) / divisor;
+}
+
+/// How the gradient of W is summed.
+enum class GradientScheme {
+  kScatter,  ///< every token adds to a partial gradient; while that fits the L2 cache
+  kSorted,   ///< (token, latent) pairs are sorted by latent, then each row is summed in registers
+};
+
+/// Derived sizes of one autoencoder.
+struct SaeLayout {
+  explicit SaeLayout(const SaeSpec& spec);
+
+  int64_t d, n;
+  int64_t d_padded;  ///< row stride of W, multiple of kLanes; padding is zero
+  int64_t panels;    ///< the last panel is padded with zero weights and a bias of -infinity
+  int64_t tile;      ///< tokens of one task, multiple of kTokenGroup
+  int64_t x_stride;  ///< row stride of a tile of tokens
+  GradientScheme scheme;
+  /// Sorted scheme: residuals and tokens are stored in slices of this many columns, so that one slice of all
+  /// tokens stays in cache. Moments are stored in the same slices: [slices][n][width].
+  int64_t slice, slices;
+
+  int64_t n_padded() const { return panels * kPanel; }
+  int64_t tiles(int64_t tokens) const { return divide_up(tokens, tile); }
+  int64_t slice_begin(int64_t s) const { return s * slice; }
+  int64_t slice_width(int64_t s) const { return std::min(slice, d_padded - s * slice); }
+  /// Where slice s of latent i starts in the moments.
+  int64_t moment_offset(int64_t s, int64_t i) const { return slice_begin(s) * n + i * slice_width(s); }
+};
+
+}  // namespace branchsae::cpu

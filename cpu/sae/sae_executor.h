@@ -1,0 +1,26 @@
+#pragma once
+/// The k-sparse autoencoder on the CPU.
+#include <memory>
+
+#include "engine/sae.h"
+
+namespace branchsae::cpu {
+
+/// threads: OpenMP threads of every call; 0: all processors. Kernels are chosen by the processor and by
+/// BRANCHSAE_SIMD (cpu/sae/isa.h). Results are the same bytes for any number of threads at one instruction
+/// set. Throws InputError for a bad spec, DeviceError when memory cannot be had.
+std::unique_ptr<SaeExecutor> make_cpu_sae(const SaeSpec& spec, int threads);
+
+/// Time spent in the parts of step(), in seconds, summed over threads (update and sort: over the threads that
+/// took part), since the last call. For benchmarks.
+struct SaeStepTimes {
+  double encode_select = 0;
+  double decode_gradient = 0;  ///< includes adding to partial gradients in the scatter scheme
+  double sort = 0;
+  double update = 0;  ///< summing of gradient rows and Adam
+};
+
+/// Throws InputError when `executor` was not made by make_cpu_sae.
+SaeStepTimes take_step_times(SaeExecutor& executor);
+
+}  // namespace branchsae::cpu

@@ -1,0 +1,187 @@
+#include "model/train_setup.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <fstream>
+#include <limits>
+
+#include "engine/error.h"
+#include "engine/log.h"
+#include "model/json.h"
+
+namespace branchsae::model {
+namespace {
+
+/// Names that a run's folder uses itself.
+constexpr std::array<std::string_view, 9> kReserved{
+    "", ".", "..", "checkpoints", "sweep", "lock", "run.json", "checkpoint.json", "visualize"};
+
+/// Options that may differ when a run goes on: the total, and what does not change the result.
+constexpr std::array<std::string_view, 6> kFree{"tokens",    "epochs",     "checkpoint-every",
+                                                "log-every", "max-memory", "strict"};
+
+/// FNV-1a.
+uint64_t hash_of(std::string_view name) {
+  uint64_t hash = 0xcbf29ce484222325ULL;
+  for (char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+  return hash;
+}
+
+double gib(double bytes) {
+  return bytes / (1 << 30);
+}
+
+}  // namespace
+
+std::vector<RunTap> plan_taps(const Graph& graph, const TrainOptions& options) {
+  std::vector<Tap> resolved;
+  std::vector<RunTap> taps;
+  for (const std::string& text : options.taps) {
+    resolved.push_back(resolve_tap(graph, text));
+    const RunTap tap{text, tap_file_name(text), resolved.back().width(),
+                     options.expansion * resolved.back().width(), options.k};
+    if (std::ranges::find(kReserved, tap.folder) != kReserved.end()) {
+      throw InputError(
+          fmt::format("tap '{}' would need the folder name '{}', which a run uses itself", text, tap.folder));
+    }
+    try {
+      check_spec({.d = tap.d, .n = tap.n, .k = tap.k, .max_batch = options.batch});
+    } catch (const InputError& error) {
+      throw InputError(fmt::format("tap '{}' ({} channels, --expansion {}): {}", text, tap.d,
+                                   options.expansion, error.what()));
+    }
+    taps.push_back(tap);
+  }
+  check_tap_file_names(resolved);
+  return taps;
+}
+
+ImageSplit plan_split(const ImageSource& images, const TrainOptions& options) {
+  ImageSplit split = split_images(images.size(), options.holdout);
+  if (split.train.empty()) throw InputError("there is no image to train on");
+  if (images.size() > std::numeric_limits<int32_t>::max()) {
+    throw InputError(fmt::format("{} images are more than the {} that can be shuffled", images.size(),
+                                 std::numeric_limits<int32_t>::max()));
+  }
+  if (split.held_out.empty()) {
+    log(LogLevel::kWarning,
+        fmt::format("none of the {} images is held out (--holdout {}): no evaluation at the end",
+                    images.size(), options.holdout));
+  }
+  return split;
+}
+
+int64_t plan_positions(const ImageForward& forward, const TrainOptions& options) {
+  int64_t least = std::numeric_limits<int64_t>::max(), most = 0;
+  for (size_t tap = 0; tap < forward.taps().size(); ++tap) {
+    least = std::min(least, forward.positions(tap));
+    most = std::max(most, forward.positions(tap));
+  }
+  if (options.positions_per_image > least) {
+    throw InputError(fmt::format("--positions-per-image {} is more than the {} positions of a tap",
+                                 options.positions_per_image, least));
+  }
+  if (options.positions_per_image > 0) return options.positions_per_image;
+  if (least != most) {
+    log(LogLevel::kInfo,
+        fmt::format("the taps' grids differ: {} random positions of each image are taken from every "
+                    "tap, all that the smallest has",
+                    least));
+  }
+  return least;
+}
+
+int64_t plan_tokens(const TrainOptions& options, int64_t train_images, int64_t positions) {
+  if (options.epochs <= 0) return options.tokens;
+  const double tokens =
+      std::round(options.epochs * static_cast<double>(train_images) * static_cast<double>(positions));
+  if (tokens > 0x1p50)
+    throw InputError(fmt::format("--epochs {} come to {:.3g} tokens: too many", options.epochs, tokens));
+  return std::max<int64_t>(1, static_cast<int64_t>(tokens));
+}
+
+RoundSizes plan_rounds(const TrainOptions& options, int64_t positions, int64_t total_steps,
+                       int64_t round_images) {
+  RoundSizes sizes{.batch = options.batch, .positions = positions, .images = round_images};
+  if (round_images == 0) {
+    // A job shorter than the buffer reads no more than it trains on.
+    const int64_t wanted = std::min(options.buffer_tokens, total_steps * options.batch);
+    sizes.images = (std::max(wanted, options.batch) + positions - 1) / positions;
+  }
+  if (sizes.tokens() > std::numeric_limits<int32_t>::max()) {
+    throw InputError(fmt::format("a buffer of {} tokens is more than the {} that can be shuffled",
+                                 sizes.tokens(), std::numeric_limits<int32_t>::max()));
+  }
+  return sizes;
+}
+
+SaeConfig sae_config(const RunTap& tap, const TrainOptions& options, int64_t total_steps) {
+  return {.d = tap.d,
+          .n = tap.n,
+          .k = tap.k,
+          .tied = options.tied,
+          .unit_norm = options.unit_norm,
+          .batch = options.batch,
+          .learning_rate = options.learning_rate,
+          .schedule = options.schedule,
+          .warmup = options.warmup,
+          .total_steps = total_steps,
+          .start_norm = options.start_norm,
+          .centre = options.centre,
+          .aux_k = options.aux_k,
+          .aux_alpha = options.aux_alpha,
+          .dead_after = options.dead_after,
+          .seed = options.seed,
+          // By name, so that a tap trained alone starts as it does among others.
+          .stream = random_stream(RandomUse::kStart, hash_of(tap.name))};
+}
+
+int64_t plan_cache(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
+                   const std::vector<RunTap>& taps) {
+  // In double: absurd sizes must not wrap round. Copies of W: itself, packed, two moments, gradient.
+  double needed = 0;
+  for (const RunTap& tap : taps) {
+    const double floats = static_cast<double>(sizes.tokens() + sizes.batch) * static_cast<double>(tap.d) +
+                          static_cast<double>(tap.n) * static_cast<double>(tap.d) * (options.tied ? 5 : 9);
+    needed += floats * sizeof(float);
+  }
+  const auto machine = static_cast<double>(machine_memory());
+  const bool given = options.max_memory > 0;
+  const double limit = given ? static_cast<double>(options.max_memory) : machine;
+  if (needed > limit && (given || device.backend().is_host())) {
+    throw InputError(
+        fmt::format("token buffers and autoencoders need about {:.2f} GiB, more than the {:.2f} GiB {}; "
+                    "lower --buffer-tokens, --expansion or the number of taps",
+                    gib(needed), gib(limit), given ? "of --max-memory" : "of this machine"));
+  }
+  const double budget = given ? static_cast<double>(options.max_memory) : machine / 3;
+  return static_cast<int64_t>(std::max(0.0, budget - (device.backend().is_host() ? needed : 0.0)));
+}
+
+int64_t machine_memory() {
+  const int64_t pages = ::sysconf(_SC_PHYS_PAGES);
+  const int64_t page_bytes = ::sysconf(_SC_PAGE_SIZE);
+  int64_t bytes = pages > 0 && page_bytes > 0 ? pages * page_bytes : int64_t{1} << 32;
+  std::ifstream limit("/sys/fs/cgroup/memory.max");
+  int64_t allowed = 0;
+  if (limit >> allowed && allowed > 0) bytes = std::min(bytes, allowed);
+  return bytes;
+}
+
+void check_same_options(const TrainOptions& recorded, const TrainOptions& wanted) {
+  const Json before = Json::parse(to_json(recorded));
+  const Json now = Json::parse(to_json(wanted));
+  for (const auto& [name, value] : before.items()) {
+    if (std::ranges::find(kFree, name) != kFree.end() || now.at(name) == value) continue;
+    throw InputError(
+        fmt::format("--{} is {}, but the run '{}' was started with {}; only --tokens, --threads and "
+                    "--device may change",
+                    name, now.at(name).dump(), recorded.out.string(), value.dump()));
+  }
+}
+
+}  // namespace branchsae::model

@@ -1,0 +1,44 @@
+#pragma once
+/// What is settled before a run's first step, and every check that needs no training.
+#include <string>
+#include <vector>
+
+#include "engine/device.h"
+#include "engine/images.h"
+#include "model/image_split.h"
+#include "model/token_rounds.h"
+#include "model/train.h"
+
+namespace branchsae::model {
+
+/// Resolves the taps, and throws InputError unless they can be trained with these options: unknown, shared or
+/// reserved folder names, k > n.
+std::vector<RunTap> plan_taps(const Graph& graph, const TrainOptions& options);
+
+/// Splits the images; throws InputError when none is left to train on, warns when none is held out.
+ImageSplit plan_split(const ImageSource& images, const TrainOptions& options);
+
+/// Tokens per image that every tap gives: as many as the smallest grid has, or as asked.
+int64_t plan_positions(const ImageForward& forward, const TrainOptions& options);
+
+/// options.tokens, or what options.epochs come to.
+int64_t plan_tokens(const TrainOptions& options, int64_t train_images, int64_t positions);
+
+/// round_images: as an earlier process decided, or 0.
+RoundSizes plan_rounds(const TrainOptions& options, int64_t positions, int64_t total_steps,
+                       int64_t round_images);
+
+SaeConfig sae_config(const RunTap& tap, const TrainOptions& options, int64_t total_steps);
+
+/// Bytes left for kept activations. Throws InputError when token buffers and autoencoders alone exceed
+/// options.max_memory, or the machine.
+int64_t plan_cache(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
+                   const std::vector<RunTap>& taps);
+
+/// Memory of the machine, or of the container.
+int64_t machine_memory();
+
+/// Throws InputError naming the first option that differs where it must not, and both values.
+void check_same_options(const TrainOptions& recorded, const TrainOptions& wanted);
+
+}  // namespace branchsae::model

@@ -1,0 +1,110 @@
+// The same bytes for any number of threads, and from a saved state as without saving.
+#include <doctest/doctest.h>
+
+#include <cstring>
+
+#include "tests/cpu/sae_cases.h"
+
+using namespace branchsae;
+using namespace branchsae::test;
+
+namespace {
+
+struct Setup {
+  const char* name;
+  int64_t d, n, k, aux_k;
+  bool tied, unit_norm;
+};
+// Both gradient schemes, several slices, ragged sizes, AuxK in both.
+constexpr Setup kSetups[] = {{"scattered", 48, 768, 32, 0, true, false},
+                             {"scattered, untied, AuxK", 30, 500, 10, 20, false, false},
+                             {"sorted", 130, 1700, 32, 0, true, false},
+                             {"sorted, AuxK", 150, 1500, 16, 40, true, false},
+                             {"sorted, untied, unit rows", 140, 1111, 20, 0, false, true}};
+
+SaeSpec spec_of(const Setup& setup) {
+  SaeSpec spec;
+  spec.d = setup.d, spec.n = setup.n, spec.k = setup.k, spec.aux_k = setup.aux_k;
+  spec.tied = setup.tied, spec.unit_norm = setup.unit_norm, spec.max_batch = 700;
+  return spec;
+}
+
+void append(const HostTensor& tensor, std::string& bytes) {
+  bytes.append(reinterpret_cast<const char*>(tensor.data()),
+               static_cast<size_t>(tensor.size()) * sizeof(float));
+}
+
+// Everything a checkpoint holds.
+std::string bytes_of(const SaeExecutor& sae) {
+  std::string bytes;
+  const SaeParameters p = sae.parameters_sync();
+  const SaeOptimizerState s = sae.optimizer_sync();
+  for (const HostTensor* tensor : {&p.w, &p.w_dec, &p.b_enc, &p.b_pre, &s.m_w, &s.v_w, &s.m_w_dec, &s.v_w_dec,
+                                   &s.m_b_enc, &s.v_b_enc, &s.m_b_pre, &s.v_b_pre}) {
+    append(*tensor, bytes);
+  }
+  bytes.append(reinterpret_cast<const char*>(s.last_fired.data()), s.last_fired.size() * sizeof(int64_t));
+  return bytes;
+}
+
+void train(SaeExecutor& sae, int first_step, int steps) {
+  const int64_t sizes[] = {700, 1, 333, 97, 700, 48};
+  const HostTensor x = normal_tensor({700, sae.spec().d}, 1, 31);
+  NoStream stream;
+  for (int i = first_step; i < first_step + steps; ++i) {
+    SaeStep step;
+    step.learning_rate = 1e-2F, step.adam_step = i + 1, step.dead_after = 300, step.aux_alpha = 1.0F / 32;
+    sae.step(stream, View<const float, 2>(x.matrix()).rows(0, sizes[i]), step);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("any number of threads gives the same bytes") {
+  for (const cpu::Isa isa : isa_levels()) {
+    const SimdScope simd(isa);
+    for (const Setup& setup : kSetups) {
+      CAPTURE(cpu::isa_name(isa));
+      CAPTURE(setup.name);
+      const SaeSpec spec = spec_of(setup);
+      const SaeParameters parameters = random_parameters(spec, 30);
+      std::string expected;
+      double expected_error = 0;
+      SaeEvalSums expected_sums;
+      for (const int threads : {1, 2, 3, 5}) {
+        CAPTURE(threads);
+        const auto sae = make_loaded(spec, parameters, threads);
+        train(*sae, 0, 5);
+        const std::string bytes = bytes_of(*sae);
+        const double error = sae->read_stats_sync().squared_error;
+        SaeEvalSums sums;
+        const HostTensor x = normal_tensor({1000, spec.d}, 1, 32);
+        sae->evaluate_sync(x.matrix(), 0, sums);
+        if (threads == 1) {
+          expected = bytes, expected_error = error, expected_sums = sums;
+          continue;
+        }
+        CHECK(bytes == expected);
+        CHECK(error == expected_error);
+        CHECK(sums.squared_error == expected_sums.squared_error);
+        CHECK(sums.channel_squared_error == expected_sums.channel_squared_error);
+        CHECK(sums.fired == expected_sums.fired);
+      }
+    }
+  }
+}
+
+TEST_CASE("going on from a saved state gives the bytes of not stopping") {
+  for (const Setup& setup : kSetups) {
+    CAPTURE(setup.name);
+    const SaeSpec spec = spec_of(setup);
+    const auto whole = make_loaded(spec, random_parameters(spec, 30), 2);
+    const auto first = make_loaded(spec, random_parameters(spec, 30), 2);
+    train(*whole, 0, 5);
+    train(*first, 0, 3);
+    const auto second = make_loaded(spec, first->parameters_sync(), 3);
+    second->load_optimizer_sync(first->optimizer_sync());
+    train(*second, 3, 2);
+    CHECK(bytes_of(*second) == bytes_of(*whole));
+  }
+}
