@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <CLI/CLI.hpp>
+
 #include <cstdlib>
 #include <fstream>
 

@@ -81,11 +81,12 @@ struct Pipe {
 /// Reads both pipes to their ends; sends the signal when its text shows up.
 void collect(pid_t child, Pipe& out, Pipe& err, const ProcessOptions& options, ProcessResult& result) {
   const auto limit = std::chrono::steady_clock::now() + std::chrono::minutes(10);
-  int signals_left = options.signal_when.empty() ? 0 : options.signals;
+  const bool by_text = !options.signal_when.empty(), by_file = !options.signal_when_file.empty();
+  int signals_left = by_text || by_file ? options.signals : 0;
   bool killed = false;
   while (out.read >= 0 || err.read >= 0) {
     std::array<pollfd, 2> polled = {pollfd{out.read, POLLIN, 0}, pollfd{err.read, POLLIN, 0}};
-    ::poll(polled.data(), polled.size(), 50);
+    ::poll(polled.data(), polled.size(), 20);
     for (const auto& [descriptor, events, revents] : polled) {
       if (revents == 0) continue;
       std::array<char, 65536> buffer{};
@@ -97,7 +98,8 @@ void collect(pid_t child, Pipe& out, Pipe& err, const ProcessOptions& options, P
         (&pipe == &out ? result.out : result.err).append(buffer.data(), static_cast<size_t>(count));
       }
     }
-    if (signals_left > 0 && result.err.find(options.signal_when) != std::string::npos) {
+    if (signals_left > 0 && ((by_text && result.err.find(options.signal_when) != std::string::npos) ||
+                             (by_file && std::filesystem::exists(options.signal_when_file)))) {
       for (; signals_left > 0; --signals_left) {
         ::kill(child, options.signal);
         ::usleep(20'000);  // two of one kind at once would arrive as one

@@ -26,8 +26,9 @@ struct ProcessOptions {
   /// Where stdout goes: empty: a pipe that is read; "closed": closed; "broken": a pipe that nobody reads;
   /// else this file.
   std::string out;
-  /// A signal is sent when this text has appeared on stderr.
+  /// A signal is sent when this text has appeared on stderr, or this file exists.
   std::string signal_when;
+  std::filesystem::path signal_when_file;
   int signal = 0;
   int signals = 1;  ///< how often it is sent
 };
