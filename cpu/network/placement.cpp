@@ -56,7 +56,6 @@ bool Placement::stays_plain(const Node& node) const {
 /// Whether the layer can write into a channel range of something larger. Winograd works on the tiles of all
 /// images at once and loses more without them than the copy costs.
 bool Placement::writes_slices(const Node& node) const {
-  if (is_one_of<LinearOp, FlattenOp>(node.op)) return false;
   const auto* convolution = std::get_if<ConvOp>(&node.op);
   return convolution == nullptr || images_ == 1 || !wants_winograd(*convolution, options_.conv);
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <omp.h>
+#include <time.h>
 
 #include <cmath>
 #include <limits>
@@ -295,6 +296,12 @@ int64_t CpuSae::memory_bytes() const {
   }
   return sum + tile_sums_.size_bytes() + partial_fired_.size_bytes() + pairs_.size_bytes() +
          sort_.size_bytes() + dead_.size_bytes();
+}
+
+double thread_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 std::unique_ptr<SaeExecutor> make_cpu_sae(const SaeSpec& spec, int threads) {

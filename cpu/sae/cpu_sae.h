@@ -1,6 +1,5 @@
 #pragma once
 /// The executor behind make_cpu_sae: parameters, work space, and the phases of a step.
-#include <chrono>
 #include <vector>
 
 #include "cpu/sae/gradient_sort.h"
@@ -151,9 +150,7 @@ class CpuSae final : public SaeExecutor {
   Array<float> dead_bias_;    ///< [panels * 64]
 };
 
-/// Seconds on a steady clock.
-inline double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+/// Processor seconds of this thread: unlike wall time they leave out what other programs took.
+double thread_seconds();
 
 }  // namespace branchsae::cpu

@@ -83,7 +83,7 @@ void CpuSae::forward_backward(const Batch& batch) {
 
 void CpuSae::run_tile(const Batch& batch, int64_t tile, int64_t partial, TileWorkspace& work,
                       SaeStepTimes& times) {
-  const double start = now_s();
+  const double start = thread_seconds();
   const int64_t first = tile * layout_.tile, rows = std::min(layout_.tile, batch.size() - first);
   const View<const float, 2> x = batch.tokens.rows(first, rows);
   TileSums sums;
@@ -93,21 +93,21 @@ void CpuSae::run_tile(const Batch& batch, int64_t tile, int64_t partial, TileWor
                                             work.xc.data(), layout_.x_stride, token_sums});
   const bool finite = surely_finite(sums.squared_tokens);
   sums.flags = encode_topk(kernels_, panels(), layout_, rows, finite, work, work.selection, spec_.k);
-  const double selected = now_s();
+  const double selected = thread_seconds();
   float* r_sums = tile_residual_sums_.data() + tile * layout_.d_padded;
   std::fill_n(r_sums, layout_.d_padded, 0.0F);
   main_gradient(batch, first, rows, partial, work, sums, r_sums);
-  double decoded = now_s();
+  double decoded = thread_seconds();
   times.encode_select += selected - start;
   times.decode_gradient += decoded - selected;
   if (dead_count_ > 0) {
     const Panels dead{dead_panels_.data(), dead_bias_.data(), divide_up(dead_count_, kPanel), dead_count_,
                       dead_panels_.size_bytes() > (int64_t{1} << 20)};
     sums.flags.add(encode_topk(kernels_, dead, layout_, rows, finite, work, work.aux_selection, spec_.aux_k));
-    times.encode_select += now_s() - decoded;
-    decoded = now_s();
+    times.encode_select += thread_seconds() - decoded;
+    decoded = thread_seconds();
     aux_gradient(batch, first, rows, partial, work, sums);
-    times.decode_gradient += now_s() - decoded;
+    times.decode_gradient += thread_seconds() - decoded;
   }
   tile_sums_[tile] = sums;
 }

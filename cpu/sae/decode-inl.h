@@ -25,7 +25,7 @@ struct Upcoming {
 HWY_INLINE void prefetch_row(const DecodeToken& a, const Upcoming& next, int64_t i) {
   if (i >= next.count) return;
   const auto* row = reinterpret_cast<const char*>(a.rows + next.indices[i] * a.d_padded + next.column);
-  for (int64_t byte = 0; byte < next.bytes; byte += 64) __builtin_prefetch(row + byte, 0, 3);
+  for (int64_t byte = 0; byte < next.bytes; byte += 64) __builtin_prefetch(row + byte, 0, 2);
 }
 
 template <int kVectors>
@@ -112,7 +112,7 @@ float decode_token(const DecodeToken& a) {
   V squares = hn::Zero(d);
   for (int64_t b = 0; b < blocks; ++b) {
     const int64_t begin = vectors * b / blocks, end = vectors * (b + 1) / blocks;
-    Upcoming next{a.next, a.next_count, 0, (vectors / blocks) * kN * 4};
+    Upcoming next{a.next, a.next_count, 0, divide_up(vectors, blocks) * kN * 4};
     if (b + 1 < blocks) next = {a.indices, a.next == nullptr ? 0 : a.count, end * kN, next.bytes};
     decode_block_of<kDecodeVectors>(static_cast<int>(end - begin), a, begin * kN, next, squares);
   }

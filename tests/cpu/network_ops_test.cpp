@@ -4,6 +4,7 @@
 // 2^-24 sqrt(K) when the roundings are independent. Winograd's transforms add their own: F(4,3) has been seen
 // at 4e-6 to 6e-6 of the rms at worst, so less in the norm.
 #include <doctest/doctest.h>
+#include <hwy/targets.h>
 
 #include <array>
 #include <cmath>
@@ -304,4 +305,27 @@ TEST_CASE("softmax of large numbers does not overflow") {
   const ValueId dst = build.add(SoftmaxOp{}, large);
   // The means' float32 rounding, 1e-7 of values near 100, is magnified by the exponential: 1e-5.
   CHECK(test::worst_error(build.graph({dst}), {dst}, random_images({3, 3, 4, 4}, 16)) < 1e-5);
+}
+
+TEST_CASE("our own kernels at every vector width that this processor and build have") {
+  int widths = 0;
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    CAPTURE(hwy::TargetName(target));
+    hwy::SetSupportedTargetsForTest(target);
+    for (const int64_t channels : {5, 32}) {
+      CHECK(op_error(channels, 9, 8, [](GraphBuilder& build, ValueId src) {
+              const ValueId pooled = build.add(MaxPoolOp{window(3, 2, 1), true}, build.add(ReluOp{}, src));
+              const ValueId means = build.add(AveragePoolOp{window(2), false, false}, pooled);
+              const ValueId normalised = build.add(LrnOp{5, 1.0F, 0.75F, 1.0F}, means);
+              const ValueId other = build.add(LrnOp{3, 1.0F, 0.6F, 1.0F}, means);
+              const ValueId sum =
+                  build.add(BinaryOp{BinaryOp::Kind::kAdd}, std::vector<ValueId>{normalised, other});
+              const ValueId clipped = build.add(ClipOp{-1.0F, 1.0F}, build.affine(sum));
+              return build.linear(clipped, build.channels(clipped) * 4 * 4, 21);
+            }) < kSumTolerance);
+    }
+    ++widths;
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  CHECK(widths >= 1);
 }
