@@ -2,7 +2,7 @@
 // finite), then timed. Batch sizes and algorithms take turns, so that a change of the machine's mood meets
 // all of them alike.
 #include <fmt/format.h>
-#include <omp.h>
+#include <time.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -28,12 +28,23 @@ struct Options {
   int threads = 0;
   int64_t size = 0;
   double seconds = 3;
-  bool layers = false, json = false;
+  bool layers = false, json = false, cpu_clock = false;
 };
 
-double now_s() {
+double wall_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
+
+/// Processor time of this process: what one thread would take on a machine with nothing else to do, but for
+/// cache and clock effects. Threads that wait for one another spin, so it means something for --threads 1
+/// only.
+double cpu_s() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+double (*now_s)() = wall_s;
 
 /// "logits": what the last softmax reads, else the graph's output. Anything else is a tap.
 std::string resolve_end(const Graph& graph, const std::string& to) {
@@ -156,6 +167,7 @@ nlohmann::json summary(const Case& c, const Options& options, const Device& devi
           {"conv", c.conv == ConvAlgorithm::kDirect ? "direct" : "auto"},
           {"device", device.backend().description()},
           {"threads", device.backend().threads()},
+          {"clock", options.cpu_clock ? "cpu" : "wall"},
           {"runs", c.seconds.size()},
           {"images_per_s", batch / median},
           {"images_per_s_p10", batch / quantile(c.seconds, 0.9)},
@@ -250,9 +262,15 @@ int main(int argc, char** argv) {
   app.add_option("--conv", options.conv, "auto, direct, or both")
       ->check(CLI::IsMember({"auto", "direct", "both"}));
   app.add_flag("--layers", options.layers, "a table of layers for each case");
+  app.add_flag("--cpu-clock", options.cpu_clock,
+               "processor time instead of wall time, on one thread: for busy machines");
   app.add_flag("--json", options.json, "one JSON line a case");
   CLI11_PARSE(app, argc, argv);
   try {
+    if (options.cpu_clock) {
+      options.threads = 1;
+      now_s = cpu_s;
+    }
     run_bench(options);
     return 0;
   } catch (const Error& error) {
