@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <cstdlib>
@@ -54,9 +55,14 @@ void OptionSet::custom(Entry entry) {
   if (positional) ++positional_count_;
   CLI::Option* parsed = app_->add_option(
       entry.name, [](const CLI::results_t&) { return true; }, entry.help);
-  parsed->type_name(positional ? "" : entry.type)->take_all();
-  // One value a flag; a list's further words are split before parsing (argument_list.h).
-  parsed->expected(1, positional && !entry.many ? 1 : 1 << 20)->allow_extra_args(positional && entry.many);
+  parsed->type_name(positional ? "" : entry.type);
+  // One value a flag, which may be repeated; a list's further words are given flags of their own before
+  // parsing (argument_list.h). Positional lists take all that is left.
+  if (positional && entry.many) {
+    parsed->expected(1, 1 << 20)->allow_extra_args();
+  } else {
+    parsed->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  }
   if (!entry.shown_default.empty()) parsed->default_str(entry.shown_default);
   if (!positional) parsed->group(group_);
   options_.push_back({std::move(entry), parsed, Source::kDefault});

@@ -31,19 +31,20 @@ ArrayImages::ArrayImages(const std::string& path) : path_(path), header_(read_np
   } else {
     throw InputError(fmt::format(
         "'{}' holds {} {}; images are float32 [N, 3, H, W], preprocessed, or uint8 [N, H, W, 3], RGB",
-        printable(path), header_.dtype, to_string(shape)));
+        printable_path(path), header_.dtype, to_string(shape)));
   }
   if (element_count(shape) == 0) {
-    throw InputError(fmt::format("'{}' holds no image: its shape is {}", printable(path), to_string(shape)));
+    throw InputError(
+        fmt::format("'{}' holds no image: its shape is {}", printable_path(path), to_string(shape)));
   }
-  const std::string name = printable(path);
+  const std::string name = printable_path(path);
   infos_.resize(static_cast<size_t>(shape[0]));
   for (size_t i = 0; i < infos_.size(); ++i) infos_[i].name = fmt::format("{}[{}]", name, i);
 }
 
 std::string ArrayImages::fingerprint() const {
   return sha256_of(
-      fmt::format("{}\t{}\t{}\n", printable(base_name(path_)), header_.dtype, to_string(header_.shape)));
+      fmt::format("{}\t{}\t{}\n", printable_path(base_name(path_)), header_.dtype, to_string(header_.shape)));
 }
 
 std::string ArrayImages::read(int64_t index, void* dst) const {

@@ -125,7 +125,7 @@ bool has_image_extension(std::string_view name) {
   return listed(kImageExtensions, extension) || listed(kUnsupportedExtensions, extension);
 }
 
-std::string printable(std::string_view raw) {
+std::string printable_path(std::string_view raw) {
   std::string text;
   text.reserve(raw.size());
   while (!raw.empty()) {

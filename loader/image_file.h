@@ -38,6 +38,6 @@ inline constexpr std::string_view kImageExtensions =
     ".jpg .jpeg .jpe .jfif .png .bmp .gif .tga .pbm .pgm .ppm .pnm";
 
 /// Valid UTF-8 without control characters: other bytes become \xNN, a backslash becomes two.
-std::string printable(std::string_view raw);
+std::string printable_path(std::string_view raw);
 
 }  // namespace branchsae::loader

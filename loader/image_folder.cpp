@@ -68,7 +68,7 @@ class FolderWalk {
       if (folder.empty())
         throw InputError(fmt::format("cannot list folder '{}': {}", root_, error.message()));
       log(LogLevel::kWarning,
-          fmt::format("folder left out: {}: {}", printable(full(folder)), error.message()));
+          fmt::format("folder left out: {}: {}", printable_path(full(folder)), error.message()));
     }
   }
 
@@ -126,13 +126,13 @@ ImageListing list_folder(const std::string& root, Labeller& labeller) {
   fs::path whole = fs::absolute(root).lexically_normal();
   const std::string root_name = (whole.has_filename() ? whole : whole.parent_path()).filename();
   ImageListing listing;
-  listing.prefix = printable(prefix);
+  listing.prefix = printable_path(prefix);
   std::vector<Found> found = FolderWalk(root).run();
   listing.entries.reserve(found.size());
   for (const Found& file : found) {
     const std::string path = prefix + file.relative;
     ImageEntry entry;
-    entry.info.name = printable(path);
+    entry.info.name = printable_path(path);
     if (entry.info.name != path) entry.path = path;
     entry.bytes = file.bytes;
     const std::string_view parent = parent_path(file.relative);

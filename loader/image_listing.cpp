@@ -30,7 +30,7 @@ void Labeller::warn_of_unknown() const {
 
 ImageListing list_single(const std::string& path, Labeller& labeller) {
   ImageEntry entry;
-  entry.info.name = printable(path);
+  entry.info.name = printable_path(path);
   if (entry.info.name != path) entry.path = path;
   std::error_code ignored;
   const auto bytes = fs::file_size(path, ignored);
@@ -39,7 +39,7 @@ ImageListing list_single(const std::string& path, Labeller& labeller) {
   entry.info.label = labeller.label({.folder = folder, .file = base_name(path)}, entry.info.name);
   const std::string_view parent = parent_path(path);
   ImageListing listing;
-  listing.prefix = printable(path.substr(0, parent.empty() ? 0 : parent.size() + 1));
+  listing.prefix = printable_path(path.substr(0, parent.empty() ? 0 : parent.size() + 1));
   listing.entries.push_back(std::move(entry));
   return listing;
 }

@@ -63,7 +63,7 @@ std::unique_ptr<ImageSource> open_images(const std::vector<std::string>& specs, 
   }
   if (parts.empty()) {
     throw InputError(fmt::format("no image in '{}'; looked for {} files",
-                                 printable(fmt::format("{}", fmt::join(specs, ","))), kImageExtensions));
+                                 printable_path(fmt::format("{}", fmt::join(specs, ","))), kImageExtensions));
   }
   labeller.warn_of_unknown();
   if (parts.size() == 1) return std::move(parts.front());

@@ -39,7 +39,7 @@ std::vector<std::string> split_at_commas(std::string_view text, const std::strin
       parts.back() += c;
     }
   }
-  if (depth != 0) throw InputError(fmt::format("the braces of '{}' do not match", printable(spec)));
+  if (depth != 0) throw InputError(fmt::format("the braces of '{}' do not match", printable_path(spec)));
   return parts;
 }
 
@@ -56,7 +56,7 @@ std::vector<std::string> expand_range(std::string_view text, const std::string& 
   };
   if (!parses(low, first) || !parses(high, last)) return {};
   if (std::max(first, last) - std::min(first, last) >= static_cast<int64_t>(kMaxExpansions)) {
-    throw InputError(fmt::format("'{}' means more than {} paths", printable(spec), kMaxExpansions));
+    throw InputError(fmt::format("'{}' means more than {} paths", printable_path(spec), kMaxExpansions));
   }
   const bool padded = (low.size() > 1 && low[0] == '0') || (high.size() > 1 && high[0] == '0');
   const size_t width = padded ? std::max(low.size(), high.size()) : 0;
@@ -85,7 +85,7 @@ std::vector<std::string> expand_braces(const std::string& text, const std::strin
   }
   const std::vector<std::string> tails = expand_braces(text.substr(close + 1), spec);
   if (choices.size() > kMaxExpansions / tails.size()) {
-    throw InputError(fmt::format("'{}' means more than {} paths", printable(spec), kMaxExpansions));
+    throw InputError(fmt::format("'{}' means more than {} paths", printable_path(spec), kMaxExpansions));
   }
   std::vector<std::string> result;
   for (const std::string& choice : choices) {
@@ -102,7 +102,8 @@ std::string hint_for(const std::string& path) {
   std::error_code error;
   if (!fs::is_directory(folder, error)) {
     while (folder.has_relative_path() && !fs::is_directory(folder, error)) folder = folder.parent_path();
-    return fmt::format("; of its path only '{}' exists", printable(folder.empty() ? "." : folder.string()));
+    return fmt::format("; of its path only '{}' exists",
+                       printable_path(folder.empty() ? "." : folder.string()));
   }
   std::vector<std::string> names;
   for (fs::directory_iterator entry(folder, error); !error && entry != fs::directory_iterator();
@@ -115,7 +116,7 @@ std::string hint_for(const std::string& path) {
   const auto nearest = nearest_names(std::move(names), name, 1);
   if (nearest.empty() || edit_distance(nearest[0], name) > 2 + static_cast<int64_t>(name.size()) / 4)
     return "";
-  return fmt::format("; the nearest name there is '{}'", printable(nearest[0]));
+  return fmt::format("; the nearest name there is '{}'", printable_path(nearest[0]));
 }
 
 bool looks_like_text(std::string_view head) {
@@ -131,14 +132,15 @@ std::vector<std::string> expand_spec(const std::string& spec) {
   if (spec.empty()) throw InputError("no images are named: give a folder, image, list, tar or .npy");
   if (exists(spec)) return {spec};
   if (std::ranges::count(spec, '{') > kMaxBraces) {
-    throw InputError(fmt::format("'{}' has more than {} braces", printable(spec), kMaxBraces));
+    throw InputError(fmt::format("'{}' has more than {} braces", printable_path(spec), kMaxBraces));
   }
   std::vector<std::string> paths;
   for (const std::string& part : split_at_commas(spec, spec)) {
-    if (part.empty()) throw InputError(fmt::format("'{}' has an empty part between commas", printable(spec)));
+    if (part.empty())
+      throw InputError(fmt::format("'{}' has an empty part between commas", printable_path(spec)));
     for (const std::string& path : exists(part) ? std::vector{part} : expand_braces(part, spec)) {
       if (!exists(path)) {
-        throw InputError(fmt::format("'{}' does not exist{}", printable(path), hint_for(path)));
+        throw InputError(fmt::format("'{}' does not exist{}", printable_path(path), hint_for(path)));
       }
       paths.push_back(path);
     }
@@ -153,18 +155,18 @@ SpecKind kind_of(const std::string& path) {
   try {
     head = RegularFile(path).head(4096);
   } catch (const InputError& reason) {
-    throw InputError(fmt::format("'{}' {}", printable(path), reason.what()));
+    throw InputError(fmt::format("'{}' {}", printable_path(path), reason.what()));
   }
   const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(head.data()), head.size());
   if (has_image_signature(bytes)) return SpecKind::kImage;
   if (head.starts_with("\x93NUMPY") || path.ends_with(".npy")) return SpecKind::kArray;
   if (is_tar(path, head)) return SpecKind::kTar;
   if (has_image_extension(path)) return SpecKind::kImage;
-  if (head.empty()) throw InputError(fmt::format("'{}' is empty", printable(path)));
+  if (head.empty()) throw InputError(fmt::format("'{}' is empty", printable_path(path)));
   if (looks_like_text(head)) return SpecKind::kTextList;
   throw InputError(fmt::format(
       "'{}' holds no images: it is neither a folder, an image, a text list, a tar nor an .npy file",
-      printable(path)));
+      printable_path(path)));
 }
 
 }  // namespace branchsae::loader

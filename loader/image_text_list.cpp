@@ -80,19 +80,20 @@ ImageListing list_text(const std::string& path, Labeller& labeller) {
   const std::string_view parent = parent_path(path);
   const std::string folder =
       path.substr(0, path.starts_with('/') && parent.empty() ? 1 : parent.size() + !parent.empty());
-  std::vector<ListLine> lines = parse_list(read_file(path, kMaxListBytes), folder, printable(path));
+  std::vector<ListLine> lines = parse_list(read_file(path, kMaxListBytes), folder, printable_path(path));
   if (!lines.empty() && std::ranges::all_of(lines, [](const ListLine& line) { return line.bytes < 0; })) {
     throw InputError(fmt::format("none of the {} files that list '{}' names exists (the first: '{}')",
-                                 lines.size(), printable(path), printable(resolved(folder, lines[0].path))));
+                                 lines.size(), printable_path(path),
+                                 printable_path(resolved(folder, lines[0].path))));
   }
   std::ranges::stable_sort(lines, {}, &ListLine::path);
 
   ImageListing listing;
-  listing.prefix = printable(folder);
+  listing.prefix = printable_path(folder);
   for (const ListLine& line : lines) {
     ImageEntry entry;
     const std::string file = resolved(folder, line.path);
-    entry.info.name = printable(file);
+    entry.info.name = printable_path(file);
     if (entry.info.name != file) entry.path = file;
     entry.bytes = line.bytes;
     const std::string_view above = parent_path(line.path);

@@ -9,21 +9,21 @@
 namespace branchsae::loader {
 
 /// An integer of shape arithmetic. The batch size is a symbol, so that what a model computes from it stays
-/// right for any batch; sizes that only the run knows are unknown.
+/// right for any batch; so are heights and widths that the file leaves open. What is computed from them by
+/// more than multiplying with one is unknown.
 struct Extent {
-  enum class Kind : uint8_t { kKnown, kBatch, kUnknown };
-  int64_t value = 0;  ///< meaningful when known
+  enum class Kind : uint8_t { kKnown, kBatch, kOpen, kUnknown };
+  int64_t value = 0;  ///< when known; when open, which of the open sizes it is
   Kind kind = Kind::kKnown;
 
   static Extent known(int64_t value) { return {value, Kind::kKnown}; }
   static Extent batch() { return {0, Kind::kBatch}; }
+  static Extent open(int64_t which) { return {which, Kind::kOpen}; }
   static Extent unknown() { return {0, Kind::kUnknown}; }
-  /// A dimension of a Shape: kDynamic becomes unknown.
-  static Extent of_dimension(int64_t dimension) {
-    return dimension == kDynamic ? unknown() : known(dimension);
-  }
   bool is_known() const { return kind == Kind::kKnown; }
   bool is_batch() const { return kind == Kind::kBatch; }
+  /// Equal symbols stand for equal sizes.
+  bool is_symbol() const { return kind == Kind::kBatch || kind == Kind::kOpen; }
   bool is_known(int64_t other) const { return is_known() && value == other; }
   bool operator==(const Extent&) const = default;
 };

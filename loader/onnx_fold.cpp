@@ -152,8 +152,8 @@ Extent apply(const NodeView& node, Arithmetic kind, const Extent& a, const Exten
   const bool multiplies = kind == Arithmetic::kMul;
   const bool adds = kind == Arithmetic::kAdd;
   const int64_t neutral = multiplies || kind == Arithmetic::kDiv ? 1 : 0;
-  if (a.is_batch() && b.is_known(neutral)) return a;
-  if (b.is_batch() && a.is_known(neutral) && (multiplies || adds)) return b;
+  if (a.is_symbol() && b.is_known(neutral)) return a;
+  if (b.is_symbol() && a.is_known(neutral) && (multiplies || adds)) return b;
   return Extent::unknown();
 }
 
@@ -190,15 +190,14 @@ SliceRange slice_range(int64_t start, int64_t end, int64_t step, int64_t extent)
   return {first, is_huge ? -extent : step, is_huge ? 1 : (first - last - 1) / -step + 1};
 }
 
-Constant fold_reshape(const NodeView& node, const Constant& source, Shape shape) {
+Constant fold_reshape(const NodeView& node, const Constant& source, Shape shape, MemoryBudget& budget) {
   if (count_of(node, shape) != source.size()) {
     node.fail(fmt::format("a constant of shape {} cannot be reshaped to {}",
                           branchsae::to_string(source.shape), branchsae::to_string(shape)));
   }
-  Constant result;
-  result.integers = source.integers;
-  if (!source.is_integral()) result.floats = std::make_shared<HostTensor>(shape, source.floats->values());
-  result.shape = std::move(shape);
+  HostTensor* floats = nullptr;
+  Constant result = make_like(node, source, std::move(shape), budget, floats);
+  copy_run(source, 0, source.size(), result, floats, 0);
   return result;
 }
 

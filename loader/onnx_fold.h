@@ -23,7 +23,7 @@ struct SliceRange {
 SliceRange slice_range(int64_t start, int64_t end, int64_t step, int64_t extent);
 
 /// All take a node for errors and a budget for memory; all throw InputError on shapes that do not fit.
-Constant fold_reshape(const NodeView& node, const Constant& source, Shape shape);
+Constant fold_reshape(const NodeView& node, const Constant& source, Shape shape, MemoryBudget& budget);
 Constant fold_transpose(const NodeView& node, const Constant& source, std::span<const int64_t> order,
                         MemoryBudget& budget);
 /// indices of any rank, all known.
@@ -36,8 +36,8 @@ Constant fold_concat(const NodeView& node, std::span<const Constant* const> sour
                      MemoryBudget& budget);
 
 enum class Arithmetic { kAdd, kSub, kMul, kDiv };
-/// numpy's broadcasting; integers divide towards zero. What the batch size enters stays symbolic where it is
-/// the batch size itself, else becomes unknown.
+/// numpy's broadcasting; integers divide towards zero. What the batch size or an open size enters stays that
+/// symbol where it is that size itself, else becomes unknown.
 Constant fold_arithmetic(const NodeView& node, Arithmetic kind, const Constant& a, const Constant& b,
                          MemoryBudget& budget);
 

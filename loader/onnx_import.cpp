@@ -56,6 +56,13 @@ bool is_transposed_first(const ::onnx::GraphProto& graph, const std::string& inp
   return false;
 }
 
+/// True for operators whose output has the H and W of their first input.
+bool keeps_grid(const Op& op) {
+  return std::holds_alternative<ReluOp>(op) || std::holds_alternative<ClipOp>(op) ||
+         std::holds_alternative<LrnOp>(op) || std::holds_alternative<AffineOp>(op) ||
+         std::holds_alternative<BinaryOp>(op);
+}
+
 }  // namespace
 
 Activation plain(ValueId value, const Shape& shape) {
@@ -85,42 +92,48 @@ Importer::Importer(const OnnxFile& file, int64_t max_constant_bytes)
 Graph Importer::run() {
   check_operators();
   const std::vector<int> order = node_order(proto_, file_name_);
-  check_initialisers();
-  collect_names();
+  check_initialisers(proto_);
+  collect_names(proto_);
   add_graph_input();
-  convert_nodes(order);
+  for (const int index : order) convert_node(proto_.node(index));
   add_graph_outputs();
   return std::move(graph_);
 }
 
 void Importer::check_operators() const {
   for (const ::onnx::NodeProto& proto : proto_.node()) {
-    if (is_default_domain(proto) && find_reader(proto.op_type()) != nullptr) continue;
-    const NodeView node(proto, file_name_, file_.opset);
-    const std::string domain =
-        is_default_domain(proto) ? "" : fmt::format(" of domain '{}'", printable(proto.domain()));
-    throw InputError(fmt::format("{}: operator {}{} is not supported; supported are {}", node.where(),
-                                 printable(proto.op_type()), domain, supported_operators()));
+    check_operator(NodeView(proto, file_name_, file_.opset), proto);
   }
 }
 
-void Importer::check_initialisers() {
-  if (proto_.sparse_initializer_size() > 0) {
+void Importer::check_operator(const NodeView& node, const ::onnx::NodeProto& proto) const {
+  if (is_default_domain(proto) && find_reader(proto.op_type()) != nullptr) return;
+  const std::string domain =
+      is_default_domain(proto) ? "" : fmt::format(" of domain '{}'", printable(proto.domain()));
+  throw InputError(fmt::format("{}: operator {}{} is not supported; supported are {}", node.where(),
+                               printable(proto.op_type()), domain, supported_operators()));
+}
+
+void Importer::check_initialisers(const ::onnx::GraphProto& graph) {
+  if (graph.sparse_initializer_size() > 0) {
     throw InputError(
         fmt::format("{}: sparse initialisers are not supported; export dense weights", file_name_));
   }
-  for (const ::onnx::TensorProto& tensor : proto_.initializer()) {
+  for (const ::onnx::TensorProto& tensor : graph.initializer()) {
     check_tensor(tensor, folder_, fmt::format("{}: initialiser '{}'", file_name_, printable(tensor.name())));
     initialisers_.emplace(tensor.name(), &tensor);
   }
 }
 
-void Importer::collect_names() {
-  for (const ::onnx::NodeProto& node : proto_.node()) {
+void Importer::collect_names(const ::onnx::GraphProto& graph) {
+  for (const ::onnx::NodeProto& node : graph.node()) {
     for (const std::string& input : node.input()) used_names_.insert(input);
     for (const std::string& output : node.output()) tensor_names_.insert(output);
+    for (const auto& attribute : node.attribute()) {
+      if (attribute.has_g()) collect_names(attribute.g());
+    }
   }
-  for (const ValueInfoProto& output : proto_.output()) used_names_.insert(output.name());
+  for (const ValueInfoProto& output : graph.output()) used_names_.insert(output.name());
 }
 
 bool Importer::is_output_used(const NodeView& node, int index) const {
@@ -187,7 +200,7 @@ void Importer::add_graph_outputs() {
     }
     if (found == operands_.end()) continue;
     const auto* activation = std::get_if<Activation>(&found->second);
-    if (activation == nullptr || activation->is_selection) continue;  // a constant, or part of the input
+    if (activation == nullptr || !activation->is_plain()) continue;  // a constant, or part of a node
     if (std::ranges::find(graph_.outputs, activation->value) == graph_.outputs.end()) {
       graph_.outputs.push_back(activation->value);
     }
@@ -197,11 +210,30 @@ void Importer::add_graph_outputs() {
   }
 }
 
-void Importer::convert_nodes(const std::vector<int>& order) {
-  for (const int index : order) {
-    const NodeView node(proto_.node(index), file_name_, file_.opset);
-    find_reader(node.op())(*this, node);
+void Importer::convert_node(const ::onnx::NodeProto& proto) {
+  const NodeView node(proto, file_name_, file_.opset);
+  find_reader(node.op())(*this, node);
+}
+
+void Importer::inline_graph(const NodeView& node, const ::onnx::GraphProto& inner) {
+  if (inner.output_size() != 1 || node.output_count() != 1)
+    node.fail("branches with one output are supported");
+  check_initialisers(inner);
+  for (const ::onnx::NodeProto& proto : inner.node()) {
+    const NodeView inner_node(proto, file_name_, file_.opset);
+    check_operator(inner_node, proto);
+    if (proto.output_size() == 0 || operands_.contains(proto.output(0))) {
+      inner_node.fail("has no output, or one that is written twice");
+    }
+    convert_node(proto);
   }
+  const auto found = operands_.find(inner.output(0).name());
+  if (found == operands_.end()) {
+    node.fail(
+        fmt::format("the branch's output '{}' is written by nothing", printable(inner.output(0).name())));
+  }
+  const Operand result = found->second;
+  std::visit([&](const auto& operand) { bind(node, operand); }, result);
 }
 
 const Operand& Importer::operand(const NodeView& node, int index) {
@@ -209,7 +241,7 @@ const Operand& Importer::operand(const NodeView& node, int index) {
   if (const auto found = operands_.find(name); found != operands_.end()) return found->second;
   const auto tensor = initialisers_.find(name);
   if (tensor == initialisers_.end()) {  // an optional output that its node did not produce
-    node.fail(fmt::format("input '{}' is an output that is not supported", printable(name)));
+    node.fail(fmt::format("input '{}' is not there, or an output that is not supported", printable(name)));
   }
   const std::string where = fmt::format("{}: initialiser '{}'", file_name_, printable(name));
   return operands_.emplace(name, read_tensor(*tensor->second, folder_, where, budget_)).first->second;
@@ -264,7 +296,12 @@ const Activation& Importer::activation(const NodeView& node, int index) {
 
 Activation Importer::elementwise_input(const NodeView& node, int index) {
   const Activation& found = activation(node, index);
-  if (!found.is_selection) return found;
+  if (found.is_plain()) return found;
+  if (found.lrn) {
+    node.fail(
+        fmt::format("input '{}' is part of a local response normalisation and cannot be used outside it",
+                    printable(node.input(index))));
+  }
   Activation made = materialise(node, found, node.input(index));
   operands_[node.input(index)] = made;
   return made;
@@ -286,6 +323,17 @@ ValueId Importer::matrix_input(const NodeView& node, int index) {
                         printable(node.input(index)), to_string(extents(found))));
 }
 
+/// Values that differ only by elementwise operators share their open sizes.
+Extent Importer::open_extent(ValueId value, int axis) const {
+  const auto owner = grid_owner_.find(value);
+  return Extent::open(int64_t{4} * (owner == grid_owner_.end() ? value : owner->second) + axis);
+}
+
+ValueId Importer::root_of_square(ValueId square) const {
+  const auto found = roots_.find(square);
+  return found == roots_.end() ? kNoValue : found->second;
+}
+
 std::vector<Extent> Importer::extents(const Activation& activation) const {
   const Shape& logical = shape(activation.value);
   std::vector<Extent> result;
@@ -296,8 +344,11 @@ std::vector<Extent> Importer::extents(const Activation& activation) const {
       result.push_back(Extent::batch());
     } else if (axis == 1 && activation.is_selection) {
       result.push_back(Extent::known(static_cast<int64_t>(activation.terms.size())));
+    } else if (axis == 1 && activation.lrn && activation.lrn->size == 0) {
+      result.push_back(Extent::known(logical.at(1) + activation.lrn->pad_begin + activation.lrn->pad_end));
     } else {
-      result.push_back(Extent::of_dimension(logical.at(static_cast<size_t>(axis))));
+      const int64_t extent = logical.at(static_cast<size_t>(axis));
+      result.push_back(extent == kDynamic ? open_extent(activation.value, axis) : Extent::known(extent));
     }
   }
   return result;
@@ -317,7 +368,13 @@ ValueId Importer::emit(const NodeView& node, Op op, std::vector<ValueId> inputs,
       node.fail(fmt::format("its output has the absurd shape {}", branchsae::to_string(shape)));
     }
   }
+  // What a node holds for each channel (bias, scale) is bounded, too.
+  if (shape.size() >= 2) budget_.spend(std::max<int64_t>(shape[1], 0), 2 * sizeof(float), node.where());
   const auto id = static_cast<ValueId>(graph_.values.size());
+  if (keeps_grid(op)) {
+    const auto owner = grid_owner_.find(inputs[0]);
+    grid_owner_.emplace(id, owner == grid_owner_.end() ? inputs[0] : owner->second);
+  }
   value_names_.insert(output);
   graph_.values.push_back({output, std::move(shape)});
   graph_.nodes.push_back({node.name(), std::move(op), std::move(inputs), id});
@@ -330,12 +387,14 @@ void Importer::emit_output(const NodeView& node, Op op, std::vector<ValueId> inp
 }
 
 void Importer::bind(const NodeView& node, Constant constant, int index) {
+  budget_.spend(static_cast<int64_t>(constant.integers.size()), sizeof(Extent), node.where());
   operands_.insert_or_assign(node.output(index), Operand(std::move(constant)));
 }
 
 void Importer::bind(const NodeView& node, Activation activation, int index) {
   const std::string& name = node.output(index);
-  if (!activation.is_selection && graph_.value(activation.value).name != name) {
+  budget_.spend(static_cast<int64_t>(activation.terms.size()), sizeof(ChannelTerm), node.where());
+  if (activation.is_plain() && graph_.value(activation.value).name != name) {
     graph_.aliases.emplace(name, activation.value);
   }
   operands_.insert_or_assign(name, Operand(std::move(activation)));

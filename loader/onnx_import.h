@@ -3,6 +3,7 @@
 #include <onnx/onnx_pb.h>
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -26,16 +27,29 @@ struct ChannelTerm {
 /// A logical axis of a graph value (0 N, 1 C, 2 H, 3 W), or an axis of extent 1 that it does not have.
 inline constexpr int kAddedAxis = -1;
 
+/// A step on the way to local response normalisation where a file spells it out: PyTorch exports
+/// (scale * mean over channels of x^2 + shift)^power, by which x is divided. The value is x.
+struct LrnDenominator {
+  int64_t pad_begin = 0, pad_end = 0;  ///< zero channels added before the mean
+  int64_t size = 0;                    ///< channels under the mean; 0 before it
+  double scale = 1, shift = 0;
+  double power = 1;
+  bool has_power = false;
+};
+
 /// A tensor that depends on the input, as the ONNX file sees it: a graph value under an order of axes
-/// (Transpose, Squeeze and Unsqueeze only change that), possibly with channels picked and scaled one by one
-/// (torchvision's input arithmetic), which becomes a node once something else reads it.
+/// (Transpose, Squeeze and Unsqueeze only change that). Two kinds are no tensor yet but become a node once it
+/// is clear which: channels picked and scaled one by one (torchvision's input arithmetic), and the
+/// denominator of LRN.
 struct Activation {
   ValueId value = kNoValue;
   std::vector<int> axes;      ///< ONNX axis -> logical axis; logical axes of extent 1 may be missing
   bool is_selection = false;  ///< `terms` are its channels; else all of the value's
   std::vector<ChannelTerm> terms;
+  std::optional<LrnDenominator> lrn;
 
   int rank() const { return static_cast<int>(axes.size()); }
+  bool is_plain() const { return !is_selection && !lrn; }
 };
 
 using Operand = std::variant<Constant, Activation>;
@@ -70,6 +84,8 @@ class Importer {
   int64_t declared_batch() const { return declared_batch_; }
   MemoryBudget& budget() { return budget_; }
   const std::filesystem::path& folder() const { return folder_; }
+  /// Of the square of a value: that value; else kNoValue.
+  ValueId root_of_square(ValueId square) const;
   /// True when a node or the graph's outputs read this output of the node.
   bool is_output_used(const NodeView& node, int index) const;
 
@@ -88,16 +104,22 @@ class Importer {
   /// Binds the first output to an activation whose axes changed, in its simplest form: added axes take the
   /// place of missing ones, and [N, C, 1, 1] seen through axes {N, C} becomes a Flatten.
   void bind_view(const NodeView& node, Activation activation);
+  /// Remembers that a value is another one multiplied with itself.
+  void note_square(ValueId square, ValueId root) { roots_.emplace(square, root); }
+  /// Reads the nodes of a graph inside `node` (a branch of If); its only output is bound to the node's.
+  void inline_graph(const NodeView& node, const ::onnx::GraphProto& inner);
   /// Turns a selection into an Affine, a 1x1 Conv or nothing.
   Activation materialise(const NodeView& node, const Activation& selection, const std::string& name);
 
  private:
-  void check_initialisers();
+  void check_initialisers(const ::onnx::GraphProto& graph);
   void add_graph_input();
   void add_graph_outputs();
-  void collect_names();
-  void convert_nodes(const std::vector<int>& order);
+  void collect_names(const ::onnx::GraphProto& graph);
+  void convert_node(const ::onnx::NodeProto& proto);
   void check_operators() const;
+  void check_operator(const NodeView& node, const ::onnx::NodeProto& proto) const;
+  Extent open_extent(ValueId value, int axis) const;
   int64_t guess_input_channels(const std::string& input) const;
 
   const OnnxFile& file_;
@@ -109,6 +131,8 @@ class Importer {
   int64_t declared_batch_ = kDynamic;
   std::unordered_map<std::string, const ::onnx::TensorProto*> initialisers_;
   std::unordered_map<std::string, Operand> operands_;
+  std::unordered_map<ValueId, ValueId> roots_;
+  std::unordered_map<ValueId, ValueId> grid_owner_;      ///< value -> the first one with the same H and W
   std::unordered_map<ValueId, ValueId> flatten_source_;  ///< output of a Flatten of [N, C, 1, 1] -> its input
   std::unordered_set<std::string> value_names_;
   std::unordered_set<std::string_view> tensor_names_;  ///< written in the file

@@ -72,7 +72,7 @@ void Importer::bind_view(const NodeView& node, Activation activation) {
   if (adds) fill_missing_axes(activation.axes, shape(activation.value).size());
 
   const Shape& logical = shape(activation.value);
-  if (!activation.is_selection && activation.axes == std::vector<int>{0, 1} && is_one_by_one(logical)) {
+  if (activation.is_plain() && activation.axes == std::vector<int>{0, 1} && is_one_by_one(logical)) {
     const ValueId source = activation.value;
     emit_output(node, FlattenOp{}, {source}, {kDynamic, logical[1]});
     flatten_source_.emplace(static_cast<ValueId>(graph_.values.size() - 1), source);

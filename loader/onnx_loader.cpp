@@ -9,6 +9,7 @@
 #include "engine/validate.h"
 #include "loader/onnx_file.h"
 #include "loader/onnx_import.h"
+#include "loader/onnx_lrn_pattern.h"
 #include "loader/preprocess_choice.h"
 #include "model/inception.h"
 
@@ -37,7 +38,8 @@ void check_graph(const Graph& graph) {
 }  // namespace
 
 Graph load_onnx(const std::filesystem::path& path, const LoadOptions& options) {
-  const loader::OnnxFile file = loader::read_onnx_file(path, options.max_file_bytes);
+  loader::OnnxFile file = loader::read_onnx_file(path, options.max_file_bytes);
+  loader::collapse_lrn(file);
   Graph graph = loader::Importer(file, options.max_constant_bytes).run();
   check_graph(graph);
   recognise_blocks(graph);

@@ -88,4 +88,10 @@ const ::onnx::TensorProto* NodeView::tensor(std::string_view attribute) const {
   return found == nullptr ? nullptr : &found->t();
 }
 
+const ::onnx::GraphProto& NodeView::graph(std::string_view attribute) const {
+  const auto* found = find(attribute, ::onnx::AttributeProto::GRAPH, "graph");
+  if (found == nullptr) fail(fmt::format("attribute '{}' is missing", attribute));
+  return found->g();
+}
+
 }  // namespace branchsae::loader

@@ -41,6 +41,8 @@ class NodeView {
   std::vector<float> reals(std::string_view attribute) const;
   /// nullptr when absent.
   const ::onnx::TensorProto* tensor(std::string_view attribute) const;
+  /// Throws InputError when absent.
+  const ::onnx::GraphProto& graph(std::string_view attribute) const;
 
   /// "<file>: node '<name>' (<op>): <message>"
   std::string where() const;

@@ -101,20 +101,39 @@ class NodeOrder {
   }
 
   void collect_readers() {
-    readers_.resize(static_cast<size_t>(graph_.node_size()));
-    waits_.resize(static_cast<size_t>(graph_.node_size()));
+    const auto count = static_cast<size_t>(graph_.node_size());
+    needs_.resize(count);
+    readers_.resize(count);
+    waits_.resize(count);
     for (int i = 0; i < graph_.node_size(); ++i) {
       for (const std::string& input : graph_.node(i).input()) {
         if (input.empty()) continue;
-        const auto writer = writer_.find(input);
-        if (writer == writer_.end()) {
+        if (!writer_.contains(input)) {
           throw InputError(fmt::format("{}: node {} reads '{}', which nothing in the file writes", file_,
                                        label(i), printable(input)));
         }
-        if (writer->second == kGiven) continue;
-        readers_[static_cast<size_t>(writer->second)].push_back(i);
-        ++waits_[static_cast<size_t>(i)];
+        add_need(i, input);
       }
+      add_inner_needs(i, graph_.node(i));
+    }
+  }
+
+  void add_need(int node, const std::string& tensor) {
+    const auto writer = writer_.find(tensor);
+    if (writer == writer_.end() || writer->second == kGiven) return;
+    needs_[static_cast<size_t>(node)].push_back(writer->second);
+    readers_[static_cast<size_t>(writer->second)].push_back(node);
+    ++waits_[static_cast<size_t>(node)];
+  }
+
+  /// Graphs inside a node (the branches of If) may read tensors of this one. Protobuf bounds their depth.
+  void add_inner_needs(int node, const NodeProto& proto) {
+    for (const auto& attribute : proto.attribute()) {
+      for (const NodeProto& inner : attribute.g().node()) {
+        for (const std::string& input : inner.input()) add_need(node, input);
+        add_inner_needs(node, inner);
+      }
+      for (const auto& output : attribute.g().output()) add_need(node, output.name());
     }
   }
 
@@ -138,10 +157,8 @@ class NodeOrder {
 
   /// Some node that `node` waits for and that is not in order either.
   int blocker(int node) const {
-    for (const std::string& input : graph_.node(node).input()) {
-      const auto writer = writer_.find(input);
-      if (writer == writer_.end() || writer->second == kGiven) continue;
-      if (waits_[static_cast<size_t>(writer->second)] > 0) return writer->second;
+    for (const int writer : needs_[static_cast<size_t>(node)]) {
+      if (waits_[static_cast<size_t>(writer)] > 0) return writer;
     }
     return node;
   }
@@ -170,7 +187,7 @@ class NodeOrder {
   const std::string& file_;
   std::unordered_map<std::string_view, int> inputs_;
   std::unordered_map<std::string_view, int> writer_;
-  std::vector<std::vector<int>> readers_;
+  std::vector<std::vector<int>> needs_, readers_;
   std::vector<int> waits_;
 };
 

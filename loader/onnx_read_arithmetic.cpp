@@ -62,9 +62,10 @@ std::vector<double> per_channel(Importer& importer, const NodeView& node, const 
   return values;
 }
 
-/// activation (kind) constant, or the reverse, as scale * x + shift for one channel.
-ChannelTerm combined(const NodeView& node, Arithmetic kind, ChannelTerm term, double value,
-                     bool is_reversed) {
+}  // namespace
+
+ChannelTerm scale_term(const NodeView& node, Arithmetic kind, ChannelTerm term, double value,
+                       bool is_reversed) {
   switch (kind) {
     case Arithmetic::kAdd:
       term.shift += value;
@@ -87,21 +88,27 @@ ChannelTerm combined(const NodeView& node, Arithmetic kind, ChannelTerm term, do
   return term;
 }
 
+namespace {
+
 void with_constant(Importer& importer, const NodeView& node, Arithmetic kind, int activation_index) {
   const bool is_reversed = activation_index == 1;
   Activation source = importer.activation(node, activation_index);
+  if (source.lrn) {
+    scale_lrn_denominator(importer, node, kind, activation_index);
+    return;
+  }
   const Constant& constant = float_operand(importer, node, 1 - activation_index);
   const std::vector<double> values = per_channel(importer, node, constant, source);
   if (source.is_selection) {
     for (size_t c = 0; c < values.size(); ++c) {
-      source.terms[c] = combined(node, kind, source.terms[c], values[c], is_reversed);
+      source.terms[c] = scale_term(node, kind, source.terms[c], values[c], is_reversed);
     }
     importer.bind(node, std::move(source));
     return;
   }
   std::vector<double> scales, shifts;
   for (const double value : values) {
-    const ChannelTerm term = combined(node, kind, {}, value, is_reversed);
+    const ChannelTerm term = scale_term(node, kind, {}, value, is_reversed);
     scales.push_back(term.scale);
     shifts.push_back(term.shift);
   }
@@ -150,9 +157,13 @@ void read_arithmetic(Importer& importer, const NodeView& node, Arithmetic kind) 
                                         importer.budget()));
   } else if (a_is_constant || b_is_constant) {
     with_constant(importer, node, kind, a_is_constant ? 1 : 0);
+  } else if (kind == Arithmetic::kDiv && importer.activation(node, 1).lrn) {
+    divide_by_lrn_denominator(importer, node);
   } else {
     const Activation a = importer.elementwise_input(node, 0), b = importer.elementwise_input(node, 1);
-    importer.bind(node, combine_activations(importer, node, kind, a, b, node.output()));
+    Activation result = combine_activations(importer, node, kind, a, b, node.output());
+    if (kind == Arithmetic::kMul && a.value == b.value) importer.note_square(result.value, a.value);
+    importer.bind(node, std::move(result));
   }
 }
 

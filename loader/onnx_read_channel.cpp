@@ -155,6 +155,7 @@ bool concat_selections(Importer& importer, const NodeView& node, int64_t axis) {
   std::vector<ChannelTerm> terms;
   for (int i = 0; i < node.input_count(); ++i) {
     const Activation& part = importer.activation(node, i);
+    if (part.lrn) return false;
     const std::vector<ChannelTerm> more = terms_of(part, importer.shape(part.value)[1]);
     importer.budget().spend(static_cast<int64_t>(more.size()), static_cast<int64_t>(sizeof(ChannelTerm)),
                             node.where());

@@ -1,4 +1,4 @@
-// Constants that nodes make: Constant, ConstantOfShape, Shape, Cast.
+// Constants that nodes make or test: Constant, ConstantOfShape, Shape, Cast, Equal, If.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -126,6 +126,30 @@ void read_cast(Importer& importer, const NodeView& node) {
     values.push_back(type == TensorProto::BOOL ? value != 0.0F : static_cast<int64_t>(value));
   }
   importer.bind(node, of_integers(values, source.shape));
+}
+
+void read_equal(Importer& importer, const NodeView& node) {
+  const Constant difference = fold_arithmetic(node, Arithmetic::kSub, importer.constant(node, 0),
+                                              importer.constant(node, 1), importer.budget());
+  if (!difference.is_integral()) node.fail("only integers can be compared");
+  Constant result = difference;
+  for (Extent& extent : result.integers) {
+    if (extent.is_known()) {
+      extent.value = extent.value == 0 ? 1 : 0;
+    } else {
+      extent = Extent::unknown();
+    }
+  }
+  importer.bind(node, std::move(result));
+}
+
+/// Exporters leave If behind where a tensor's size decides; once sizes are known so is the branch.
+void read_if(Importer& importer, const NodeView& node) {
+  const Constant& condition = importer.constant(node, 0);
+  if (!condition.is_integral() || condition.size() != 1 || !condition.integers[0].is_known()) {
+    node.fail("the condition is not known before the network runs");
+  }
+  importer.inline_graph(node, node.graph(condition.integers[0].value != 0 ? "then_branch" : "else_branch"));
 }
 
 }  // namespace branchsae::loader

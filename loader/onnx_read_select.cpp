@@ -13,6 +13,7 @@ namespace {
 /// The channels of an activation as terms, to pick from.
 std::vector<ChannelTerm> all_terms(Importer& importer, const NodeView& node, const Activation& source) {
   if (source.is_selection) return source.terms;
+  if (source.lrn) node.fail("picks channels inside a local response normalisation");
   const int64_t channels = importer.shape(source.value).at(1);
   if (channels == kDynamic) node.fail("picks from channels whose number only the run knows");
   importer.budget().spend(channels, static_cast<int64_t>(sizeof(ChannelTerm)), node.where());

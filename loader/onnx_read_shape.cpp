@@ -82,7 +82,7 @@ void read_flatten(Importer& importer, const NodeView& node) {
     const std::span<const int64_t> shape(source.shape);
     const int64_t rows = checked_count({shape.begin(), shape.begin() + axis}, node.where());
     const int64_t columns = checked_count({shape.begin() + axis, shape.end()}, node.where());
-    importer.bind(node, fold_reshape(node, source, {rows, columns}));
+    importer.bind(node, fold_reshape(node, source, {rows, columns}, importer.budget()));
     return;
   }
   const Activation source = importer.elementwise_input(node, 0);
@@ -152,7 +152,7 @@ void read_squeeze(Importer& importer, const NodeView& node) {
     if (!is_constant) kept.push_back(view.axes[i]);
   }
   if (is_constant) {
-    importer.bind(node, fold_reshape(node, importer.constant(node, 0), shape));
+    importer.bind(node, fold_reshape(node, importer.constant(node, 0), shape, importer.budget()));
   } else {
     view.axes = kept;
     importer.bind_view(node, std::move(view));
@@ -173,7 +173,7 @@ void read_unsqueeze(Importer& importer, const NodeView& node) {
     Shape shape;
     size_t next = 0;
     for (size_t i = 0; i < rank; ++i) shape.push_back(is_added[i] ? 1 : source.shape[next++]);
-    importer.bind(node, fold_reshape(node, source, shape));
+    importer.bind(node, fold_reshape(node, source, shape, importer.budget()));
     return;
   }
   const Activation& source = importer.activation(node, 0);
@@ -187,6 +187,29 @@ void read_unsqueeze(Importer& importer, const NodeView& node) {
 // ---- Reshape
 
 namespace {
+
+/// Product of `all` over product of `some`; unknown unless it is a whole number or one symbol.
+Extent quotient(const std::vector<Extent>& all, std::vector<Extent> some) {
+  int64_t product = 1, divisor = 1;
+  std::vector<Extent> symbols;
+  for (const Extent& extent : all) {
+    if (extent.kind == Extent::Kind::kUnknown) return Extent::unknown();
+    if (extent.is_known()) {
+      if (__builtin_mul_overflow(product, extent.value, &product)) return Extent::unknown();
+    } else if (const auto same = std::ranges::find(some, extent); same != some.end()) {
+      some.erase(same);
+    } else {
+      symbols.push_back(extent);
+    }
+  }
+  for (const Extent& extent : some) {
+    if (!extent.is_known() || __builtin_mul_overflow(divisor, extent.value, &divisor))
+      return Extent::unknown();
+  }
+  if (divisor == 0 || product % divisor != 0) return Extent::unknown();
+  if (symbols.empty()) return Extent::known(product / divisor);
+  return symbols.size() == 1 && product == divisor ? symbols[0] : Extent::unknown();
+}
 
 /// The target of a Reshape with 0 (copy), the declared batch and, where it can be told, -1 filled in.
 std::vector<Extent> resolve_target(Importer& importer, const NodeView& node, std::vector<Extent> target,
@@ -211,23 +234,13 @@ std::vector<Extent> resolve_target(Importer& importer, const NodeView& node, std
   }
   if (inferred == target.size()) return target;
 
-  std::vector<Extent> others = target, rest(source.begin() + (source.empty() ? 0 : 1), source.end());
+  std::vector<Extent> others = target;
   others.erase(others.begin() + static_cast<long>(inferred));
-  const auto source_features = known_product(rest);
-  const bool target_has_batch = !others.empty() && inferred > 0 && others[0].is_batch();
-  if (target_has_batch) others.erase(others.begin());
-  const auto other_features = known_product(others);
-  target[inferred] = Extent::unknown();
-  if (source_features && other_features && *other_features != 0) {
-    if (target_has_batch && *source_features % *other_features == 0) {
-      target[inferred] = Extent::known(*source_features / *other_features);
-    } else if (!target_has_batch && inferred == 0 && *source_features == *other_features) {
-      target[inferred] = Extent::batch();
-    }
-  } else if (!source_features && inferred == 0) {
-    target[inferred] =
-        Extent::batch();  // H x W open: what is left after a row's features can only be the batch
-  }
+  target[inferred] = quotient(source, others);
+  // Where H x W is open, what is left of [-1, features] can only be the batch.
+  const bool is_rows =
+      inferred == 0 && target.size() == 2 && !source.empty() && !known_product(std::span(source).subspan(1));
+  if (is_rows && target[inferred] == Extent::unknown()) target[inferred] = Extent::batch();
   return target;
 }
 
@@ -286,10 +299,12 @@ void read_reshape(Importer& importer, const NodeView& node) {
   if (!wanted.is_integral() || wanted.shape.size() != 1) node.fail("the target is not a list of integers");
   if (importer.is_constant(node, 0)) {
     const Constant& source = importer.constant(node, 0);
-    importer.bind(node, fold_reshape(node, source, constant_target(node, source, wanted.integers)));
+    importer.bind(
+        node, fold_reshape(node, source, constant_target(node, source, wanted.integers), importer.budget()));
     return;
   }
-  Activation source = importer.elementwise_input(node, 0);
+  Activation source = importer.activation(node, 0);
+  if (!source.lrn) source = importer.elementwise_input(node, 0);
   const std::vector<Extent> extents = importer.extents(source);
   const std::vector<Extent> target = resolve_target(importer, node, wanted.integers, extents);
   if (target == extents && std::ranges::find(target, Extent::unknown()) == target.end()) {
@@ -297,7 +312,7 @@ void read_reshape(Importer& importer, const NodeView& node) {
   } else if (auto axes = matching_axes(source, extents, target)) {
     source.axes = std::move(*axes);
     importer.bind_view(node, std::move(source));
-  } else if (is_flattening(extents, target)) {
+  } else if (source.is_plain() && is_flattening(extents, target)) {
     flatten(importer, node, source);
   } else {
     node.fail(fmt::format(

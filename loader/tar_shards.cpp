@@ -77,12 +77,13 @@ class ShardReader {
     try {
       return RegularFile(path);
     } catch (const InputError& error) {
-      throw InputError(fmt::format("'{}' {}", printable(path), error.what()));
+      throw InputError(fmt::format("'{}' {}", printable_path(path), error.what()));
     }
   }
 
   [[noreturn]] void fail(const std::string& what, int64_t byte) const {
-    throw InputError(fmt::format("tar '{}' {} (byte {} of {})", printable(path_), what, byte, file_.size()));
+    throw InputError(
+        fmt::format("tar '{}' {} (byte {} of {})", printable_path(path_), what, byte, file_.size()));
   }
 
   [[noreturn]] void fail_with_cause() const {
@@ -105,7 +106,7 @@ class ShardReader {
     if (!label && !has_image_extension(name)) return;
     Member member{name, archive_filter_bytes(archive_.get(), 0), archive_entry_size(entry)};
     if (!compressed() && member.bytes > file_.size() - member.offset) {
-      fail(fmt::format("is cut off inside '{}', which needs {} bytes", printable(name), member.bytes),
+      fail(fmt::format("is cut off inside '{}', which needs {} bytes", printable_path(name), member.bytes),
            member.offset);
     }
     if (label) {
@@ -114,7 +115,7 @@ class ShardReader {
     }
     if (archive_entry_sparse_count(entry) > 0) {
       log(LogLevel::kWarning, fmt::format("left out, as it is stored as a sparse file: {}/{}",
-                                          printable(path_), printable(name)));
+                                          printable_path(path_), printable_path(name)));
       return;
     }
     if (compressed()) unpack(member);
@@ -137,7 +138,7 @@ class ShardReader {
     const auto used = static_cast<int64_t>(unpacked.size());
     if (member.bytes > max_unpacked_bytes_ - used) {
       throw InputError(fmt::format("compressed tar '{}' holds more than {} bytes of images; unpack it first",
-                                   printable(path_), max_unpacked_bytes_));
+                                   printable_path(path_), max_unpacked_bytes_));
     }
     member.offset = used;
     unpacked += read_data(member.bytes);
@@ -150,7 +151,7 @@ class ShardReader {
     const int64_t end = (last.offset + last.bytes + kTarBlock - 1) / kTarBlock * kTarBlock;
     if (file_.size() < end + kTarBlock) {
       log(LogLevel::kWarning,
-          fmt::format("tar '{}' has no end mark; it may have been cut off", printable(path_)));
+          fmt::format("tar '{}' has no end mark; it may have been cut off", printable_path(path_)));
     }
   }
 
@@ -193,10 +194,11 @@ Shard read_shard(const std::string& path, int64_t max_unpacked_bytes, Labeller& 
 
   Shard shard;
   const std::string_view folder = parent_path(path);
-  shard.listing.prefix = printable(path.substr(0, folder.size() + (path.find('/') != path.npos ? 1 : 0)));
+  shard.listing.prefix =
+      printable_path(path.substr(0, folder.size() + (path.find('/') != path.npos ? 1 : 0)));
   for (const Member& image : reader.images) {
     ImageEntry entry;
-    entry.info.name = printable(path + "/" + image.name);
+    entry.info.name = printable_path(path + "/" + image.name);
     const std::string label = label_of(reader, image.name);
     entry.info.label = labeller.label({.written = label,
                                        .folder = base_name(parent_path(image.name)),
