@@ -6,6 +6,7 @@
 #define BRANCHSAE_CPU_SAE_ENCODE_INL_H_
 #endif
 
+#include <algorithm>
 #include <cstring>
 
 #include "cpu/sae/simd-inl.h"
@@ -51,26 +52,32 @@ LoadedTile load_tile(const LoadTile& a) {
   return {static_cast<double>(sum_of_lanes(squares)) + tail_squares, static_cast<int64_t>(nonzeros)};
 }
 
-void list_nonzeros(const float* xs, int64_t x_stride, int64_t rows, int64_t columns,
-                   const NonzeroLists& lists) {
+// One token's entries of one block of columns; returns their end.
+HWY_INLINE int32_t list_block(const float* x, int64_t begin, int64_t end, int32_t count, int32_t* columns,
+                              float* values) {
   const D d;
   const DI di;
-  for (int64_t t = 0; t < rows; ++t) {
-    const float* x = xs + t * x_stride;
-    int32_t* list = lists.columns + t * lists.stride;
-    float* values = lists.values + t * lists.stride;
-    int32_t* starts = lists.starts + t * (lists.blocks + 1);
-    int64_t count = 0;
-    for (int64_t j = 0; j < columns; j += kN) {
-      if (j % lists.block_columns == 0) *starts++ = static_cast<int32_t>(count);
-      const V x_j = hn::Load(d, x + j);
-      const Mask real = hn::Ne(x_j, hn::Zero(d));
-      hn::StoreU(hn::Compress(hn::Iota(di, static_cast<int32_t>(j)), hn::RebindMask(di, real)), di,
-                 list + count);
-      hn::StoreU(hn::Compress(x_j, real), d, values + count);
-      count += static_cast<int64_t>(hn::CountTrue(d, real));
+  for (int64_t j = begin; j < end; j += kN) {
+    const V x_j = hn::Load(d, x + j);
+    const Mask real = hn::Ne(x_j, hn::Zero(d));
+    hn::StoreU(hn::Compress(hn::Iota(di, static_cast<int32_t>(j)), hn::RebindMask(di, real)), di,
+               columns + count);
+    hn::StoreU(hn::Compress(x_j, real), d, values + count);
+    count += static_cast<int32_t>(hn::CountTrue(d, real));
+  }
+  return count;
+}
+
+void list_nonzeros(const float* xs, int64_t x_stride, int64_t rows, int64_t d, const NonzeroLists& lists) {
+  for (int64_t b = 0; b < lists.blocks; ++b) {
+    const int64_t begin = b * lists.block_columns, end = std::min(begin + lists.block_columns, d);
+    int32_t* starts = lists.starts + b * lists.starts_stride;
+    starts[0] = 0;
+    for (int64_t t = 0; t < rows; ++t) {
+      starts[t + 1] =
+          list_block(xs + t * x_stride, begin, end, starts[t], lists.columns + b * lists.block_stride,
+                     lists.values + b * lists.block_stride);
     }
-    *starts = static_cast<int32_t>(count);
   }
 }
 
@@ -200,9 +207,9 @@ HWY_INLINE void sparse_row(const EncodeChunk& a, int64_t row, int64_t panel, int
   constexpr int kVectors = kPanel / kN;
   const D d;
   const NonzeroLists& lists = *a.nonzeros;
-  const int32_t* starts = lists.starts + row * (lists.blocks + 1) + block;
-  const int32_t* HWY_RESTRICT columns = lists.columns + row * lists.stride;
-  const float* HWY_RESTRICT values = lists.values + row * lists.stride;
+  const int32_t* starts = lists.starts + block * lists.starts_stride + row;
+  const int32_t* HWY_RESTRICT columns = lists.columns + block * lists.block_stride;
+  const float* HWY_RESTRICT values = lists.values + block * lists.block_stride;
   const float* HWY_RESTRICT weights = a.weights + panel * a.d * kPanel;
   float* HWY_RESTRICT p = a.p + row * kTileStride + panel * kPanel;
   const float* from = block == 0 ? a.bias + panel * kPanel : p;

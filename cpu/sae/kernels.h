@@ -26,12 +26,14 @@ struct LoadedTile {
   int64_t nonzeros;  ///< of xs
 };
 
-/// Nonzero values of the tokens of a tile, in ascending column, and where each block of columns starts.
+/// Nonzero values of the tokens of a tile, in ascending column. Columns are cut into blocks, and the entries
+/// of a block lie together, token after token, as the encode reads them.
 struct NonzeroLists {
-  int32_t* columns;       ///< [rows, stride]
-  float* values;          ///< [rows, stride]
-  int64_t stride;         ///< >= d + kLanes
-  int32_t* starts;        ///< [rows, blocks + 1]
+  int32_t* columns;      ///< [blocks][block_stride]
+  float* values;         ///< [blocks][block_stride]
+  int64_t block_stride;  ///< >= rows * block_columns + kLanes
+  int32_t* starts;  ///< [blocks][starts_stride], entry t is where token t starts, entry t + 1 where it ends
+  int64_t starts_stride;  ///< > rows
   int64_t block_columns;  ///< multiple of kLanes
   int64_t blocks;
 };

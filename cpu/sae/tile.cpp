@@ -6,10 +6,12 @@
 namespace branchsae::cpu {
 namespace {
 
-// Columns whose weights of two panels fill an L1 cache of 32 KiB.
-constexpr int64_t kSparseColumns = 64;
-// Up to this share of nonzeros the sparse encode is the faster one on every processor that was tried.
-constexpr double kSparseShare = 0.4;
+// Columns of a block of the sparse encode: fewer would keep the weights of two panels in an L1 cache, but the
+// sums would be loaded and stored more often, which costs more (measured at 32 to 528 columns).
+constexpr int64_t kSparseColumns = 128;
+// Up to this share of nonzeros the sparse encode is the faster one at every width. Both give the same bits,
+// so the choice is free for every tile.
+constexpr double kSparseShare = 0.35;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -65,11 +67,17 @@ TileWorkspace::TileWorkspace(const SaeLayout& layout, int64_t k, int64_t aux_k) 
   // Equal blocks of whole vectors.
   const int64_t block = round_up(divide_up(layout.d, divide_up(layout.d, kSparseColumns)), kLanes);
   const int64_t blocks = divide_up(layout.d, block);
-  nonzero_columns = Array<int32_t>(layout.tile * layout.x_stride, "sae.nonzeros");
-  nonzero_values = Array<float>(layout.tile * layout.x_stride, "sae.nonzeros");
-  nonzero_starts = Array<int32_t>(layout.tile * (blocks + 1), "sae.nonzeros");
-  nonzeros = {
-      nonzero_columns.data(), nonzero_values.data(), layout.x_stride, nonzero_starts.data(), block, blocks};
+  const int64_t block_stride = layout.tile * block + kLanes, starts_stride = layout.tile + 1;
+  nonzero_columns = Array<int32_t>(blocks * block_stride, "sae.nonzeros");
+  nonzero_values = Array<float>(blocks * block_stride, "sae.nonzeros");
+  nonzero_starts = Array<int32_t>(blocks * starts_stride, "sae.nonzeros");
+  nonzeros = {nonzero_columns.data(),
+              nonzero_values.data(),
+              block_stride,
+              nonzero_starts.data(),
+              starts_stride,
+              block,
+              blocks};
   r = Array<float>(layout.tile * layout.x_stride, "sae.tile_residuals");
   column_sums = Array<float>(layout.d_padded, "sae.column_sums");
   p = Array<float>(layout.tile * kTileStride, "sae.tile_pre_activations");
