@@ -1,6 +1,7 @@
 #include "apps/application.h"
 
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <filesystem>
@@ -55,14 +56,17 @@ int report_current_exception() {
 
 }  // namespace
 
-Application::Application() : app_(kAbout, "branchsae") {
-  app_.footer(kFooter);
-  app_.get_formatter()->column_width(34);
-  app_.get_formatter()->label("Positionals", "Arguments");
+Application::Application() : app_(std::make_unique<CLI::App>(kAbout, "branchsae")) {
+  app_->footer(kFooter);
+  app_->require_subcommand(0, 1);  // else a folder of images called "train" would be taken for the command
+  app_->get_formatter()->column_width(34);
+  app_->get_formatter()->label("Positionals", "Arguments");
 }
 
+Application::~Application() = default;
+
 OptionSet& Application::add_command(const CommandText& text, Run run) {
-  CLI::App* sub = app_.add_subcommand(text.name, text.summary);
+  CLI::App* sub = app_->add_subcommand(text.name, text.summary);
   sub->group("Commands")->allow_extras();
   sub->footer("Examples:\n" + text.examples);
   sub->description(text.about.empty() ? text.summary : text.about);
@@ -87,17 +91,18 @@ void Application::parse(Command& command, const std::vector<std::string>& words)
   std::vector<std::string> reversed = expand_lists(words, command.options);
   std::reverse(reversed.begin(), reversed.end());
   reversed.push_back(command.name);
-  app_.parse(std::move(reversed));
+  app_->parse(std::move(reversed));
   const std::vector<std::string> left = command.app->remaining();
   if (left.empty()) return;
-  const auto flag = std::find_if(left.begin(), left.end(), [](const auto& word) { return word.front() == '-'; });
+  const auto flag =
+      std::find_if(left.begin(), left.end(), [](const auto& word) { return word.front() == '-'; });
   if (flag != left.end()) {
     const std::string name = flag->substr(0, flag->find('='));
     throw InputError(fmt::format("{} has no option {}{} (branchsae {} --help lists them)", command.name, name,
                                  suggestion(name, command.options.names()), command.name));
   }
-  throw InputError(fmt::format("{}: unexpected argument '{}' (see branchsae {} --help)", command.name, left.front(),
-                               command.name));
+  throw InputError(fmt::format("{}: unexpected argument '{}' (see branchsae {} --help)", command.name,
+                               left.front(), command.name));
 }
 
 void Application::read_options(Command& command) {
@@ -123,7 +128,7 @@ void Application::dispatch(std::vector<std::string> words) {
     words.push_back("--help");
   }
   if (words.front() == "--version") return write_stdout(version_text());
-  if (words.front() == "--help" || words.front() == "-h") return write_stdout(app_.help());
+  if (words.front() == "--help" || words.front() == "-h") return write_stdout(app_->help());
   Command& command = find_command(words.front());
   words.erase(words.begin());
   try {

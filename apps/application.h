@@ -21,6 +21,7 @@ struct Context {
 class Application {
  public:
   Application();
+  ~Application();
 
   struct CommandText {
     std::string name;
@@ -47,7 +48,7 @@ class Application {
   void parse(Command& command, const std::vector<std::string>& words);
   void read_options(Command& command);
 
-  CLI::App app_;
+  std::unique_ptr<CLI::App> app_;
   CommonOptions common_;
   std::vector<std::unique_ptr<Command>> commands_;
 };

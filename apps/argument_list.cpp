@@ -6,7 +6,7 @@ namespace branchsae::apps {
 namespace {
 
 struct Run {
-  size_t flag = 0;          ///< index of "--tap"
+  size_t flag = 0;            ///< index of "--tap"
   size_t first = 0, end = 0;  ///< words after the first value
 };
 

@@ -10,7 +10,7 @@ namespace branchsae::apps {
 
 struct CommonOptions {
   std::string device = "auto";
-  int64_t threads = 0;     ///< 0: all cores
+  int64_t threads = 0;  ///< 0: all cores
   int64_t seed = 0;
   int64_t max_memory = 0;  ///< bytes; 0: the command's own choice
   std::string config;

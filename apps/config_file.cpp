@@ -1,5 +1,6 @@
 #include "apps/config_file.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <sstream>
 
@@ -32,7 +33,8 @@ ConfigValues read_config(const std::filesystem::path& path, const std::string& c
                          const std::vector<std::pair<std::string, const OptionSet*>>& commands) {
   ConfigValues everywhere, here;
   for (const CLI::ConfigItem& item : parse(path)) {
-    if (item.name == "++" || item.name == "--") continue;  // CLI11's marks for where a section begins and ends
+    if (item.name == "++" || item.name == "--")
+      continue;  // CLI11's marks for where a section begins and ends
     const std::string section = item.parents.empty() ? "" : item.parents.front();
     const std::string name = option_key(item.name);
     bool known_section = section.empty(), known = false;

@@ -140,10 +140,11 @@ std::string as_duration(double seconds) {
 
 std::string as_figure(double value, int digits) {
   if (!std::isfinite(value)) return fmt::format("{}", value);
+  if (value == 0) return "0";
   const double size = std::abs(value);
-  if (size != 0 && (size < 1e-4 || size >= 1e6)) return fmt::format("{:.{}e}", value, digits - 1);
-  const int before = size < 1 ? 0 : static_cast<int>(std::floor(std::log10(size)));
-  return fmt::format("{:.{}f}", value, std::max(0, digits - 1 - before));
+  if (size < 1e-4 || size >= 1e6) return fmt::format("{:.{}e}", value, digits - 1);
+  const int leading = static_cast<int>(std::floor(std::log10(size)));
+  return fmt::format("{:.{}f}", value, std::max(0, digits - 1 - leading));
 }
 
 }  // namespace branchsae::apps

@@ -32,7 +32,7 @@ std::string with_prefix(double value);
 std::string as_bytes(int64_t size_bytes);
 /// 3 s, 2 min 05 s, 1 h 20 min.
 std::string as_duration(double seconds);
-/// Significant digits enough for a table; never in exponent form between 1e-4 and 1e6.
+/// So many significant digits; in exponent form only below 1e-4 and from 1e6 on.
 std::string as_figure(double value, int digits = 4);
 
 }  // namespace branchsae::apps

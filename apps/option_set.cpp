@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <cstdlib>
@@ -14,7 +15,8 @@ namespace {
 
 std::string environment_name(const std::string& key) {
   std::string name = "BRANCHSAE_";
-  for (const char c : key) name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (const char c : key)
+    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return name;
 }
 
@@ -53,9 +55,14 @@ void OptionSet::custom(Entry entry) {
   if (positional) ++positional_count_;
   CLI::Option* parsed = app_->add_option(
       entry.name, [](const CLI::results_t&) { return true; }, entry.help);
-  parsed->type_name(positional ? "" : entry.type)->take_all();
-  // One value a flag; a list's further words are split before parsing (argument_list.h).
-  parsed->expected(1, positional && !entry.many ? 1 : 1 << 20)->allow_extra_args(positional && entry.many);
+  parsed->type_name(positional ? "" : entry.type);
+  // One value a flag, which may be repeated; a list's further words are given flags of their own before
+  // parsing (argument_list.h). Positional lists take all that is left.
+  if (positional && entry.many) {
+    parsed->expected(1, 1 << 20)->allow_extra_args();
+  } else {
+    parsed->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  }
   if (!entry.shown_default.empty()) parsed->default_str(entry.shown_default);
   if (!positional) parsed->group(group_);
   options_.push_back({std::move(entry), parsed, Source::kDefault});
@@ -66,17 +73,24 @@ void OptionSet::positional(const std::string& name, std::string& target, const s
           [&target] { return Json(target); }, false});
 }
 
-void OptionSet::positionals(const std::string& name, std::vector<std::string>& target, const std::string& help) {
+void OptionSet::positionals(const std::string& name, std::vector<std::string>& target,
+                            const std::string& help) {
   custom({name, "", help, "", [&target](const auto& values) { target = values; },
           [&target] { return Json(target); }, true});
 }
 
 void OptionSet::flag(const std::string& name, bool& target, const std::string& help) {
-  Entry entry{name, "", help, "", {}, [&target] { return Json(target); }, false};
-  entry.set = [&target](const std::vector<std::string>& values) {
+  custom_flag(
+      name, help, [&target](bool on) { target = on; }, [&target] { return Json(target); });
+}
+
+void OptionSet::custom_flag(const std::string& name, const std::string& help, std::function<void(bool)> set,
+                            std::function<Json()> get) {
+  Entry entry{name, "", help, "", {}, std::move(get), false};
+  entry.set = [set](const std::vector<std::string>& values) {
     const auto value = parse_bool(values.back());
     if (!value) throw InputError("is a switch: yes or no, not '" + values.back() + "'");
-    target = *value;
+    set(*value);
   };
   CLI::Option* parsed = app_->add_flag(name, help)->group(group_);
   options_.push_back({std::move(entry), parsed, Source::kDefault});
@@ -94,8 +108,8 @@ void OptionSet::text(const std::string& name, std::string& target, const std::st
 
 void OptionSet::choice(const std::string& name, std::string& target, std::vector<std::string> words,
                        const std::string& help) {
-  Entry entry{name, fmt::format("{}", fmt::join(words, "|")), help, target, {}, [&target] { return Json(target); },
-              false};
+  Entry entry{name, fmt::format("{}", fmt::join(words, "|")), help, target,
+              {},   [&target] { return Json(target); },       false};
   entry.set = [&target, words](const std::vector<std::string>& values) {
     if (std::find(words.begin(), words.end(), values.back()) == words.end()) {
       throw InputError(fmt::format("must be one of {}, not '{}'", fmt::join(words, ", "), values.back()));
@@ -114,13 +128,17 @@ void OptionSet::list(const std::string& name, std::vector<std::string>& target, 
 void OptionSet::count(const std::string& name, int64_t& target, int64_t least, int64_t most,
                       const std::string& help) {
   Entry entry{name, "N", help, std::to_string(target), {}, [&target] { return Json(target); }, false};
-  entry.set = [&target, least, most](const auto& values) { target = checked_count(values.back(), least, most); };
+  entry.set = [&target, least, most](const auto& values) {
+    target = checked_count(values.back(), least, most);
+  };
   custom(std::move(entry));
 }
 
 void OptionSet::counts(const std::string& name, std::vector<int64_t>& target, int64_t least, int64_t most,
                        const std::string& help) {
-  Entry entry{name, "N,N,...", help, fmt::format("{}", fmt::join(target, ",")), {}, [&target] { return Json(target); },
+  Entry entry{name, "N,N,...",
+              help, fmt::format("{}", fmt::join(target, ",")),
+              {},   [&target] { return Json(target); },
               true};
   entry.set = [&target, least, most](const std::vector<std::string>& values) {
     target.clear();
@@ -135,7 +153,8 @@ void OptionSet::real(const std::string& name, double& target, double least, doub
   entry.set = [&target, least, most](const std::vector<std::string>& values) {
     const auto value = parse_real(values.back());
     if (!value || *value < least || *value > most) {
-      throw InputError(fmt::format("must be a number from {:g} to {:g}, not '{}'", least, most, values.back()));
+      throw InputError(
+          fmt::format("must be a number from {:g} to {:g}, not '{}'", least, most, values.back()));
     }
     target = *value;
   };
@@ -146,7 +165,8 @@ void OptionSet::bytes(const std::string& name, int64_t& target, const std::strin
   Entry entry{name, "SIZE", help, "", {}, [&target] { return Json(target); }, false};
   entry.set = [&target](const std::vector<std::string>& values) {
     const auto value = parse_bytes(values.back());
-    if (!value || *value < 1) throw InputError("must be a size such as 512MiB or 8G, not '" + values.back() + "'");
+    if (!value || *value < 1)
+      throw InputError("must be a size such as 512MiB or 8G, not '" + values.back() + "'");
     target = *value;
   };
   custom(std::move(entry));

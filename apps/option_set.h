@@ -2,7 +2,6 @@
 /// The options of one command. CLI11 splits the command line; values come from the flag, else the environment
 /// variable BRANCHSAE_<OPTION>, else the configuration file, else the default, and are checked here so that
 /// every source gives the same one-line message.
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -11,6 +10,11 @@
 #include <vector>
 
 #include "apps/output.h"
+
+namespace CLI {  // its header takes seconds to compile: only option_set.cpp and its like include it
+class App;
+class Option;
+}  // namespace CLI
 
 namespace branchsae::apps {
 
@@ -28,6 +32,8 @@ class OptionSet {
   void positional(const std::string& name, std::string& target, const std::string& help);
   void positionals(const std::string& name, std::vector<std::string>& target, const std::string& help);
   void flag(const std::string& name, bool& target, const std::string& help);
+  void custom_flag(const std::string& name, const std::string& help, std::function<void(bool)> set,
+                   std::function<Json()> get);
   void text(const std::string& name, std::string& target, const std::string& type, const std::string& help);
   /// One of a few words.
   void choice(const std::string& name, std::string& target, std::vector<std::string> words,

@@ -78,7 +78,8 @@ std::string Progress::line(int64_t done, const std::string& extra, int columns) 
   text += fmt::format("  {}{} {}", with_separators(done), whole, unit_);
   if (rate_ > 0) {
     text += fmt::format("  {} {}/s", with_prefix(rate_), unit_);
-    if (total_ > done) text += fmt::format("  {} left", as_duration(static_cast<double>(total_ - done) / rate_));
+    if (total_ > done)
+      text += fmt::format("  {} left", as_duration(static_cast<double>(total_ - done) / rate_));
   }
   if (!extra.empty()) text += fmt::format("  {}", extra);
   return text;

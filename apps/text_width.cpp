@@ -65,7 +65,8 @@ std::string printable(std::string_view text) {
   while (!text.empty()) {
     uint32_t point = 0;
     const size_t length = decode(text, point);
-    const bool control = point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0x2028 || point == 0x2029;
+    const bool control =
+        point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0x2028 || point == 0x2029;
     if (length == 0 || control) {
       shown += '?';
     } else {

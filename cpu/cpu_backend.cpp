@@ -10,13 +10,9 @@
 
 #include "cpu/memory.h"
 #include "cpu/network/executor.h"
+#include "cpu/sae/sae_executor.h"
 #include "cpu/threads.h"
 #include "engine/error.h"
-
-#if __has_include("cpu/sae/sae_executor.h")
-#include "cpu/sae/sae_executor.h"
-#define BRANCHSAE_CPU_SAE 1
-#endif
 
 // Referred to by the link option --undefined, which keeps this file and so the registration in a static link.
 extern "C" int branchsae_cpu_backend;
@@ -138,12 +134,7 @@ std::unique_ptr<NetworkExecutor> CpuBackend::make_network(const Graph& graph, co
 }
 
 std::unique_ptr<SaeExecutor> CpuBackend::make_sae(const SaeSpec& spec) {
-#ifdef BRANCHSAE_CPU_SAE
   return make_cpu_sae(spec, threads_);
-#else
-  check_spec(spec);
-  throw DeviceError("the CPU's autoencoder kernels are not built");
-#endif
 }
 
 namespace {

@@ -12,4 +12,7 @@ namespace branchsae::cpu {
 /// naming `what` and the sizes when there is not that much memory.
 DeviceMemory allocate_host(int64_t size_bytes, std::string_view what);
 
+/// Throws as allocate_host would when the machine could never hold this much; allocates nothing.
+void check_fits_in_memory(int64_t size_bytes, std::string_view what);
+
 }  // namespace branchsae::cpu

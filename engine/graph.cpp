@@ -42,7 +42,9 @@ const char* op_name(const Op& op) {
 
 ValueId Graph::find_value(std::string_view name) const {
   const auto found = std::ranges::find(values, name, &Value::name);
-  return found == values.end() ? kNoValue : static_cast<ValueId>(found - values.begin());
+  if (found != values.end()) return static_cast<ValueId>(found - values.begin());
+  const auto alias = aliases.find(name);
+  return alias == aliases.end() ? kNoValue : alias->second;
 }
 
 int Graph::producer(ValueId id) const {

@@ -104,18 +104,20 @@ struct Value {
 
 /// One of a block's parallel paths: a channel range of the block's concat.
 struct Branch {
-  std::string name;              ///< "1x1", "3x3", "5x5", "pool" by place; "branch5" ... beyond four
-  int64_t begin = 0;             ///< first channel inside the layer
-  int64_t end = 0;               ///< one past the last
-  std::string kernel;            ///< the real one, as printed: "1x1", "3x3", "max 3x3 + 1x1"
-  ValueId value = kNoValue;      ///< the branch's output (after ReLU), input of the concat
+  std::string name;    ///< "1x1", "3x3", "5x5", "pool" by place; "branch5" ... beyond four
+  int64_t begin = 0;   ///< first channel inside the layer
+  int64_t end = 0;     ///< one past the last
+  std::string kernel;  ///< the real one, as printed: "1x1", "3x3", "max 3x3 + 1x1"
+  /// The branch's output (after ReLU), input of the concat; the block's value where one ReLU follows the
+  /// concat, and pre_value then is the concat's output: of both the branch is channels [begin, end).
+  ValueId value = kNoValue;
   ValueId pre_value = kNoValue;  ///< before its ReLU; kNoValue when there is none
 };
 
 /// An inception block, recognised from the graph's structure (model/inception.h).
 struct Block {
   std::string name;          ///< "mixed4c"; "block3" when the names carry no number and there are not nine
-  ValueId value = kNoValue;  ///< the concat's output
+  ValueId value = kNoValue;  ///< the concat's output, after the ReLU that may follow it
   std::vector<Branch> branches;
 };
 

@@ -28,8 +28,9 @@ void check_range(const Window& window, size_t axis, int64_t in) {
 /// Output extent along one axis; not positive when the window does not fit.
 int64_t output_extent(int64_t in, int64_t reach, int64_t stride, int64_t begin, int64_t end, bool ceil_mode) {
   const int64_t room = in + begin + end - reach;
-  if (room < 0) return 0;
-  if (!ceil_mode) return room / stride + 1;
+  if (!ceil_mode) return room < 0 ? 0 : room / stride + 1;
+  // Rounding up also grants a window that the input is up to stride - 1 too short for.
+  if (room + stride - 1 < 0) return 0;
   const int64_t out = (room + stride - 1) / stride + 1;
   const bool last_starts_in_end_padding = (out - 1) * stride >= in + begin;
   return last_starts_in_end_padding ? out - 1 : out;

@@ -4,30 +4,14 @@
 
 #include <algorithm>
 #include <map>
-#include <numeric>
 
 #include "engine/error.h"
+#include "engine/spelling.h"
 
 namespace branchsae {
 namespace {
 
 constexpr std::string_view kPreSuffix = ":pre";
-
-/// Levenshtein distance, for "did you mean".
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t substitution = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substitution});
-    }
-  }
-  return row[b.size()];
-}
 
 std::vector<std::string> all_names(const Graph& graph) {
   std::vector<std::string> names;
@@ -40,12 +24,9 @@ std::vector<std::string> all_names(const Graph& graph) {
 }
 
 [[noreturn]] void fail_unknown(const Graph& graph, std::string_view name) {
-  std::vector<std::string> names = all_names(graph);
-  std::ranges::stable_sort(names, {}, [&](const std::string& known) { return edit_distance(known, name); });
-  std::string nearest;
-  for (size_t i = 0; i < std::min<size_t>(names.size(), 5); ++i) nearest += (i == 0 ? "" : ", ") + names[i];
-  throw InputError(
-      fmt::format("no tap is called '{}' in {}; the nearest names are {}", name, graph.source, nearest));
+  const std::vector<std::string> nearest = nearest_names(all_names(graph), name, 5);
+  throw InputError(fmt::format("no tap is called '{}' in {}; the nearest names are {}", name, graph.source,
+                               fmt::join(nearest, ", ")));
 }
 
 int64_t channels_of(const Graph& graph, ValueId id) {
@@ -79,6 +60,8 @@ std::vector<TapPart> value_parts(const Graph& graph, ValueId id, bool pre, std::
 std::vector<TapPart> branch_parts(const Block& block, const Branch& branch, bool pre, std::string_view name) {
   if (!pre) return {{block.value, branch.begin, branch.end}};
   if (branch.pre_value == kNoValue) fail_pre(name);
+  // One ReLU after the concat: before it the branches lie side by side already.
+  if (branch.value == block.value) return {{branch.pre_value, branch.begin, branch.end}};
   return {{branch.pre_value, 0, branch.end - branch.begin}};
 }
 

@@ -20,9 +20,17 @@ bool has_at(Bytes bytes, size_t offset, std::string_view text) {
                     [](char a, uint8_t b) { return static_cast<uint8_t>(a) == b; });
 }
 
+/// The letters and the size of the header behind the first one: text may well begin with "BM".
+bool is_bmp(Bytes bytes) {
+  constexpr int kHeaderSizes[] = {12, 40, 52, 56, 64, 108, 124};
+  return has_at(bytes, 0, "BM") && bytes.size() > 15 &&
+         std::ranges::count(kHeaderSizes, bytes[14] | bytes[15] << 8) > 0;
+}
+
 bool is_pnm(Bytes bytes) {
-  return bytes.size() >= 3 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6' &&
-         (std::isspace(bytes[2]) != 0 || bytes[2] == '#');
+  return bytes.size() >= 4 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6' &&
+         (std::isspace(bytes[2]) != 0 || bytes[2] == '#') &&
+         (std::isspace(bytes[3]) != 0 || std::isdigit(bytes[3]) != 0 || bytes[3] == '#' || bytes[2] == '#');
 }
 
 /// TGA has no signature: a footer that newer files carry, or the file's name, has to speak for it.
@@ -67,16 +75,34 @@ const char* unsupported_format(Bytes bytes) {
   throw InputError("is no JPEG, PNG, BMP, GIF, TGA or PNM image (it begins with bytes" + start + ")");
 }
 
+enum class Format { kJpeg, kPng, kGif, kBmp, kPnm, kUnsupported, kUnknown };
+
+Format format_of(Bytes bytes) {
+  if (has_at(bytes, 0, "\xFF\xD8\xFF")) return Format::kJpeg;
+  if (has_at(bytes, 0, "\x89PNG\r\n\x1A\n")) return Format::kPng;
+  if (has_at(bytes, 0, "GIF87a") || has_at(bytes, 0, "GIF89a")) return Format::kGif;
+  if (is_bmp(bytes)) return Format::kBmp;
+  if (is_pnm(bytes)) return Format::kPnm;
+  return unsupported_format(bytes) != nullptr ? Format::kUnsupported : Format::kUnknown;
+}
+
 RgbImage decode_by_format(Bytes bytes, std::string_view name, int64_t max_pixels) {
-  if (has_at(bytes, 0, "\xFF\xD8\xFF")) return loader::decode_jpeg(bytes, max_pixels);
-  if (has_at(bytes, 0, "\x89PNG\r\n\x1A\n")) return loader::decode_png(bytes, max_pixels);
-  if (has_at(bytes, 0, "GIF87a") || has_at(bytes, 0, "GIF89a")) {
-    return loader::decode_with_stb(bytes, "GIF", max_pixels);
-  }
-  if (has_at(bytes, 0, "BM")) return loader::decode_with_stb(bytes, "BMP", max_pixels);
-  if (is_pnm(bytes)) return loader::decode_pnm(bytes, max_pixels);
-  if (unsupported_format(bytes) == nullptr && may_be_tga(bytes, name)) {
-    return loader::decode_with_stb(bytes, "TGA", max_pixels);
+  switch (format_of(bytes)) {
+    case Format::kJpeg:
+      return loader::decode_jpeg(bytes, max_pixels);
+    case Format::kPng:
+      return loader::decode_png(bytes, max_pixels);
+    case Format::kGif:
+      return loader::decode_with_stb(bytes, "GIF", max_pixels);
+    case Format::kBmp:
+      return loader::decode_with_stb(bytes, "BMP", max_pixels);
+    case Format::kPnm:
+      return loader::decode_pnm(bytes, max_pixels);
+    case Format::kUnknown:
+      if (may_be_tga(bytes, name)) return loader::decode_with_stb(bytes, "TGA", max_pixels);
+      break;
+    case Format::kUnsupported:
+      break;
   }
   refuse(bytes);
 }
@@ -89,6 +115,10 @@ RgbImage decode_image(std::span<const uint8_t> bytes, std::string_view name, int
   } catch (const std::bad_alloc&) {
     throw InputError("does not fit in memory when decoded");
   }
+}
+
+bool has_image_signature(std::span<const uint8_t> head) {
+  return format_of(head) != Format::kUnknown;
 }
 
 namespace loader {

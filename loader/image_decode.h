@@ -27,4 +27,7 @@ struct RgbImage {
 /// image, a format that is not read, damaged, more than max_pixels pixels (found before they are allocated).
 RgbImage decode_image(std::span<const uint8_t> bytes, std::string_view name, int64_t max_pixels);
 
+/// Whether a file that begins with these 16 bytes is of a format with a signature, read here or not.
+bool has_image_signature(std::span<const uint8_t> head);
+
 }  // namespace branchsae

@@ -9,41 +9,62 @@
 namespace branchsae {
 namespace {
 
-/// Weighted source pixels of the output pixels of one axis, those of output i beginning at offset[i].
+/// Weighted source pixels of the output pixels of one axis. All outputs have as many taps as the longest
+/// needs, with weights of zero at the ends: loops of one length are predicted, and x + 0 changes no sum.
 struct Axis {
-  std::vector<int64_t> first;   ///< [outputs] first source pixel
-  std::vector<int64_t> offset;  ///< [outputs + 1] into weights
-  std::vector<float> weights;
+  std::vector<int64_t> first;  ///< [outputs] first source pixel
+  int64_t taps = 0;
+  std::vector<float> weights;  ///< [outputs, taps]
 
+  int64_t outputs() const { return static_cast<int64_t>(first.size()); }
+  const float* weights_of(int64_t output) const { return weights.data() + output * taps; }
   int64_t begin() const { return first.front(); }
-  int64_t end() const { return first.back() + offset.back() - offset[offset.size() - 2]; }
+  int64_t end() const { return first.back() + taps; }
 };
+
+/// Normalised weights of one output pixel, zeros at the ends left out.
+struct Window {
+  int64_t first = 0;
+  std::vector<double> weights;
+};
+
+Window make_window(double centre, double half_width, int64_t source_size) {
+  const auto low = static_cast<int64_t>(std::floor(centre - half_width));
+  const auto high = static_cast<int64_t>(std::ceil(centre + half_width));
+  const int64_t end = std::min(high, source_size);
+  Window window{.first = std::max<int64_t>(low, 0), .weights = {}};
+  double sum = 0;
+  for (int64_t j = window.first; j < end; ++j) {
+    const double distance = std::abs(static_cast<double>(j) + 0.5 - centre) / half_width;
+    if (distance < 1.0) {
+      window.weights.push_back(1.0 - distance);
+      sum += window.weights.back();
+    } else if (window.weights.empty()) {
+      ++window.first;
+    }
+  }
+  for (double& weight : window.weights) weight /= sum;
+  return window;
+}
 
 Axis make_axis(int64_t source_size, int64_t resized_size, int64_t crop) {
   const double ratio = static_cast<double>(source_size) / static_cast<double>(resized_size);
-  const double half_width = std::max(1.0, ratio);
   const int64_t crop_start = (resized_size - crop) / 2;
+  std::vector<Window> windows;
   Axis axis;
-  std::vector<double> weights;
   for (int64_t i = 0; i < crop; ++i) {
     const double centre = (static_cast<double>(crop_start + i) + 0.5) * ratio;
-    const auto low = static_cast<int64_t>(std::floor(centre - half_width));
-    const auto high = static_cast<int64_t>(std::ceil(centre + half_width));
-    const int64_t end = std::min(high, source_size);
-    int64_t begin = std::max<int64_t>(low, 0);
-    weights.clear();
-    double sum = 0;
-    for (int64_t j = begin; j < end; ++j) {
-      const double distance = std::abs(static_cast<double>(j) + 0.5 - centre) / half_width;
-      if (distance >= 1.0 && weights.empty()) ++begin;
-      if (distance < 1.0) weights.push_back(1.0 - distance);
-      if (distance < 1.0) sum += weights.back();
-    }
-    axis.first.push_back(begin);
-    axis.offset.push_back(static_cast<int64_t>(axis.weights.size()));
-    for (const double weight : weights) axis.weights.push_back(static_cast<float>(weight / sum));
+    windows.push_back(make_window(centre, std::max(1.0, ratio), source_size));
+    axis.taps = std::max(axis.taps, static_cast<int64_t>(windows.back().weights.size()));
   }
-  axis.offset.push_back(static_cast<int64_t>(axis.weights.size()));
+  axis.weights.resize(static_cast<size_t>(crop * axis.taps));
+  for (int64_t i = 0; i < crop; ++i) {
+    const Window& window = windows[static_cast<size_t>(i)];
+    axis.first.push_back(std::min(window.first, source_size - axis.taps));
+    const int64_t leading = window.first - axis.first.back();
+    std::ranges::transform(window.weights, axis.weights.begin() + i * axis.taps + leading,
+                           [](double weight) { return static_cast<float>(weight); });
+  }
   return axis;
 }
 
@@ -63,13 +84,11 @@ Lanes load(const float* from) {
 
 /// One resized row. `source` begins at source pixel axis.begin().
 void resize_row(const Axis& axis, const float* source, float* out) {
-  const auto outputs = static_cast<int64_t>(axis.first.size());
-  for (int64_t i = 0; i < outputs; ++i, out += kChannels) {
+  const float* weight = axis.weights.data();
+  for (int64_t i = 0; i < axis.outputs(); ++i, out += kChannels) {
     const float* pixel = source + kChannels * (axis.first[static_cast<size_t>(i)] - axis.begin());
-    const float* weight = axis.weights.data() + axis.offset[static_cast<size_t>(i)];
-    const float* weights_end = axis.weights.data() + axis.offset[static_cast<size_t>(i) + 1];
     Lanes sum{};
-    for (; weight != weights_end; ++weight, pixel += kChannels) sum += *weight * load(pixel);
+    for (int64_t tap = 0; tap < axis.taps; ++tap, ++weight, pixel += kChannels) sum += *weight * load(pixel);
     std::memcpy(out, &sum, sizeof sum);
   }
 }
@@ -89,34 +108,33 @@ void resize_and_crop(const RgbImage& image, int64_t resize, int64_t crop, uint8_
     throw InputError("crop " + std::to_string(crop) + " is not within 1 .. resize " + std::to_string(resize));
   }
   const int64_t short_side = std::min(image.width, image.height);
+  if (short_side < 1) throw InputError("has no pixels");
   const Axis columns = make_axis(image.width, resize * image.width / short_side, crop);
   const Axis rows = make_axis(image.height, resize * image.height / short_side, crop);
 
   const int64_t source_columns = columns.end() - columns.begin();
   const int64_t row_floats = kChannels * crop;
   std::vector<float> source_row(static_cast<size_t>(kChannels * source_columns + kSpare));
-  std::vector<float> resized_row(static_cast<size_t>(row_floats + kSpare));
-  std::vector<float> sums(static_cast<size_t>(row_floats * crop));
+  std::vector<float> sums(static_cast<size_t>(row_floats));
+  // The last source rows, each resized once: as many as an output row is made of.
+  std::vector<std::vector<float>> ring(static_cast<size_t>(rows.taps),
+                                       std::vector<float>(static_cast<size_t>(row_floats + kSpare)));
+  const auto ring_row = [&](int64_t y) { return ring[static_cast<size_t>(y % rows.taps)].data(); };
 
-  // Each source row is resized once and added to all output rows it is part of; `active` is the first of
-  // them.
-  int64_t active = 0;
+  int64_t output = 0;
   for (int64_t y = rows.begin(); y < rows.end(); ++y) {
     const uint8_t* source = image.pixels.data() + (y * image.width + columns.begin()) * kChannels;
     std::copy_n(source, kChannels * source_columns, source_row.begin());
-    resize_row(columns, source_row.data(), resized_row.data());
-    for (int64_t i = active; i < crop && rows.first[static_cast<size_t>(i)] <= y; ++i) {
-      const int64_t tap = y - rows.first[static_cast<size_t>(i)];
-      const int64_t at = rows.offset[static_cast<size_t>(i)] + tap;
-      if (at >= rows.offset[static_cast<size_t>(i) + 1]) {
-        active = i + 1;
-        continue;
+    resize_row(columns, source_row.data(), ring_row(y));
+    for (; output < crop && rows.first[static_cast<size_t>(output)] + rows.taps - 1 == y; ++output) {
+      std::ranges::fill(sums, 0.0F);
+      const int64_t first = rows.first[static_cast<size_t>(output)];
+      for (int64_t tap = 0; tap < rows.taps; ++tap) {
+        add_weighted(rows.weights_of(output)[tap], ring_row(first + tap), row_floats, sums.data());
       }
-      add_weighted(rows.weights[static_cast<size_t>(at)], resized_row.data(), row_floats,
-                   sums.data() + i * row_floats);
+      std::ranges::transform(sums, dst + output * row_floats, to_8_bit);
     }
   }
-  std::transform(sums.begin(), sums.end(), dst, to_8_bit);
 }
 
 }  // namespace branchsae

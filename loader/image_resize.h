@@ -15,7 +15,7 @@ namespace branchsae {
 /// That is what Pillow's resize(BILINEAR) computes, but for its rounding in between. The same bits on every
 /// x86-64 machine: each output is a sum in a fixed order.
 /// dst  [crop, crop, 3] (out)
-/// Throws InputError unless 1 <= crop <= resize.
+/// Throws InputError unless 1 <= crop <= resize, and for an image without pixels.
 void resize_and_crop(const RgbImage& image, int64_t resize, int64_t crop, uint8_t* dst);
 
 }  // namespace branchsae

@@ -15,7 +15,7 @@ struct ImageOptions {
   int64_t max_file_bytes = int64_t{256} << 20;  ///< of one encoded image; larger ones are unreadable
   int64_t max_pixels = 100'000'000;             ///< of one image, checked before decoding
   int64_t max_unpacked_bytes = int64_t{2} << 30;  ///< images of one compressed tar, held in memory
-  std::shared_ptr<const ClassList> classes;       ///< joins labels to class indices; null: the built-in list
+  std::shared_ptr<const ClassList> classes{};     ///< joins labels to class indices; null: the built-in list
 };
 
 /// Opens `spec`, one of

@@ -1,5 +1,7 @@
 // stb_image for the formats that no other library here reads. Distributions ship old copies with known faults
 // in the JPEG, PNG and animation code, none of which is compiled or called.
+#include <cstdlib>
+
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
 #define STBI_ONLY_BMP
@@ -10,6 +12,10 @@
 #define STBI_NO_HDR
 #define STBI_NO_FAILURE_STRINGS
 #define STBI_ASSERT(condition) ((void)0)
+// Damaged files make it read what it never wrote: zeros, so that the outcome is the same every time.
+#define STBI_MALLOC(size) std::calloc(1, size)
+#define STBI_REALLOC(pointer, size) std::realloc(pointer, size)
+#define STBI_FREE(pointer) std::free(pointer)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wunused-parameter"
@@ -20,7 +26,6 @@
 #pragma GCC diagnostic pop
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 

@@ -1,7 +1,8 @@
 // Written by scripts/make_class_table.py; do not edit.
 //
 // The classes of ILSVRC-2012: ids and lemmas of WordNet 3.0 synsets, sorted by id.
-// WordNet 3.0 Copyright 2006 by Princeton University. All rights reserved. https://wordnet.princeton.edu/license-and-commercial-use
+// WordNet 3.0 Copyright 2006 by Princeton University. All rights reserved.
+// https://wordnet.princeton.edu/license-and-commercial-use
 #include "loader/imagenet_classes.h"
 
 namespace branchsae::loader {

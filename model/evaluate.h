@@ -12,8 +12,8 @@
 namespace branchsae {
 
 struct EvaluateOptions {
-  std::vector<int64_t> images;  ///< indices into the source, in the order to read
-  std::vector<int64_t> ks;      ///< latents kept per token; empty: each autoencoder's own k
+  std::vector<int64_t> images = {};  ///< indices into the source, in the order to read
+  std::vector<int64_t> ks = {};      ///< latents kept per token; empty: each autoencoder's own k
   int64_t forward_batch = 16;
   bool strict = false;  ///< an unreadable image is an error; else more than half of them is
 };

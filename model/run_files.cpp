@@ -71,7 +71,6 @@ void link_or_copy(const fs::path& from, const fs::path& to) {
   std::error_code ignored;
   fs::remove(temporary, ignored);
   if (error) throw IoError(fmt::format("cannot rename onto '{}': {}", to.string(), error.message()));
-  sync_folder(to.parent_path());
 }
 
 void make_folder(const fs::path& path) {

@@ -16,7 +16,8 @@ void before_file_change(const char* operation, const std::filesystem::path& path
 /// All crash-safe: the old contents stay until the new ones are complete. Throw IoError.
 void write_text(const std::filesystem::path& path, const std::string& text);
 void write_tensors(const std::filesystem::path& path, const SafeTensors& tensors);
-/// `to` becomes another name of `from`'s file, or a copy where the file system has no hard links.
+/// `to` becomes another name of `from`'s file, or a copy where the file system has no hard links. The
+/// name is not synced: it can always be made again.
 void link_or_copy(const std::filesystem::path& from, const std::filesystem::path& to);
 
 /// Creates a folder and its parents, durably.

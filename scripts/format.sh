@@ -6,7 +6,7 @@ usage() {
   cat <<'TEXT'
 usage: scripts/format.sh [--check]
 
-Rewrites every C++ and CUDA source as .clang-format says; with --check only lists those that differ and exits 1.
+Rewrites every C++ and CUDA source as .clang-format says, but for those that a script wrote; with --check only lists those that differ and exits 1.
 TEXT
 }
 
@@ -19,16 +19,13 @@ case ${1:-} in
 esac
 have clang-format || die "clang-format is not installed; on Debian: apt install clang-format"
 cd "$root"
-mapfile -d '' files < <(git ls-files -z --cached --others --exclude-standard -- '*.h' '*.cpp' '*.cuh' '*.cu')
+mapfile -t files < <(git ls-files --cached --others --exclude-standard -- '*.h' '*.cpp' '*.cuh' '*.cu' |
+  xargs grep -L "^// Written by scripts/.*do not edit")
 if [[ $check == no ]]; then
   clang-format -i "${files[@]}"
   exit 0
 fi
-wrong=0
-for file in "${files[@]}"; do
-  if ! clang-format "$file" | cmp -s - "$file"; then
-    echo "$file"
-    wrong=1
-  fi
-done
-[[ $wrong -eq 0 ]] || die "the files above are not formatted; run scripts/format.sh"
+wrong=$(clang-format --dry-run "${files[@]}" 2>&1 | sed -n 's/^\([^ :]*\):[0-9].*/\1/p' | sort -u)
+[[ -z $wrong ]] && exit 0
+echo "$wrong"
+die "the files above are not formatted; run scripts/format.sh"

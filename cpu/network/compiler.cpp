@@ -9,6 +9,7 @@
 #include "cpu/network/convolution.h"
 #include "cpu/network/copies.h"
 #include "cpu/network/elementwise.h"
+#include "cpu/network/linear.h"
 #include "cpu/network/lrn.h"
 #include "cpu/network/placement.h"
 #include "cpu/network/pool.h"
@@ -131,9 +132,7 @@ class Compiler {
   LayerPtr make(const Node& node, const ConvOp& op) {
     return make_convolution(context_, op, in(node), out(node), options_.conv);
   }
-  LayerPtr make(const Node& node, const LinearOp& op) {
-    return make_linear(context_, op, in(node), out(node));
-  }
+  LayerPtr make(const Node& node, const LinearOp& op) { return make_linear(op, in(node), out(node)); }
   LayerPtr make(const Node& node, const MaxPoolOp& op) {
     return make_max_pool(op, native_in(node), out(node), threads_);
   }

@@ -17,8 +17,4 @@ bool wants_winograd(const ConvOp& op, ConvAlgorithm algorithm);
 LayerPtr make_convolution(OnednnContext& context, const ConvOp& op, const Slot& src, const Slot& dst,
                           ConvAlgorithm algorithm);
 
-/// dst = weight * flatten(src) + bias, ReLU when fused. The weights' columns are permuted to src's own
-/// layout, so that nothing is flattened at run time.
-LayerPtr make_linear(OnednnContext& context, const LinearOp& op, const Slot& src, const Slot& dst);
-
 }  // namespace branchsae::cpu

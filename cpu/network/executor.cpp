@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 
 #include "cpu/memory.h"
 #include "cpu/network/compiler.h"
@@ -118,7 +119,12 @@ class CpuNetwork final : public NetworkExecutor {
 
 std::unique_ptr<NetworkExecutor> make_network(const Graph& graph, const NetworkOptions& options,
                                               int threads) {
-  return std::make_unique<CpuNetwork>(graph, options, threads);
+  try {
+    return std::make_unique<CpuNetwork>(graph, options, threads);
+  } catch (const std::bad_alloc&) {
+    throw DeviceError(fmt::format("out of memory while compiling the network for {} images of {}x{}",
+                                  options.max_batch, options.height, options.width));
+  }
 }
 
 }  // namespace branchsae::cpu

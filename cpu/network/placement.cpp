@@ -1,7 +1,10 @@
 #include "cpu/network/placement.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "cpu/memory.h"
 #include "cpu/network/convolution.h"
 #include "engine/passes.h"
 
@@ -53,7 +56,6 @@ bool Placement::stays_plain(const Node& node) const {
 /// Whether the layer can write into a channel range of something larger. Winograd works on the tiles of all
 /// images at once and loses more without them than the copy costs.
 bool Placement::writes_slices(const Node& node) const {
-  if (is_one_of<LinearOp, FlattenOp>(node.op)) return false;
   const auto* convolution = std::get_if<ConvOp>(&node.op);
   return convolution == nullptr || images_ == 1 || !wants_winograd(*convolution, options_.conv);
 }
@@ -96,6 +98,7 @@ void Placement::place(ValueId value) {
 Slot Placement::fresh(Layout layout, int64_t block) {
   layout.block = block;
   const int64_t size_bytes = element_count(Shape{layout.n, layout.image_size(), sizeof(float)});
+  check_fits_in_memory(size_bytes, fmt::format("activations {}", to_string(layout.shape())));
   return {
       .layout = layout, .buffer = plan_.add(size_bytes), .offset = 0, .image_stride = layout.image_size()};
 }

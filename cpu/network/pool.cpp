@@ -15,7 +15,7 @@ namespace {
 /// One axis of the window over a concrete input: which positions each output sees, and how many it counts.
 struct PoolAxis {
   std::vector<WindowSpan> spans;
-  std::vector<int64_t> counted;  ///< with padding when that is included
+  std::vector<float> counted;  ///< with padding when that is included
   int64_t step;
 
   PoolAxis(const Window& window, int axis, int64_t in, bool ceil_mode, bool count_padding) {
@@ -27,7 +27,7 @@ struct PoolAxis {
       const WindowSpan real = clip(start, window.kernel[a], 0, in);
       const WindowSpan padded = clip(start, window.kernel[a], -extent.pad_begin, in + extent.pad_end);
       spans.push_back(real);
-      counted.push_back(count_padding ? padded.count : real.count);
+      counted.push_back(static_cast<float>(count_padding ? padded.count : real.count));
     }
   }
 
@@ -51,7 +51,6 @@ class Pool final : public UnaryLayer {
         rows_(window, 0, src.layout.h, ceil_mode, count_padding),
         columns_(window, 1, src.layout.w, ceil_mode, count_padding),
         threads_(threads) {
-    fill_divisors();
     sees_padding_only_ =
         std::ranges::any_of(rows_.spans, [](const WindowSpan& s) { return s.count == 0; }) ||
         std::ranges::any_of(columns_.spans, [](const WindowSpan& s) { return s.count == 0; });
@@ -69,14 +68,6 @@ class Pool final : public UnaryLayer {
   }
 
  private:
-  void fill_divisors() {
-    for (const int64_t row_count : rows_.counted) {
-      for (const int64_t column_count : columns_.counted) {
-        divisors_.push_back(static_cast<float>(row_count * column_count));
-      }
-    }
-  }
-
   void write_row(int64_t image, int64_t block, int64_t y) const {
     const Layout &in = src_.layout, &out = dst_.layout;
     const PoolRow row{.plane = src_.plane(image, block),
@@ -87,7 +78,8 @@ class Pool final : public UnaryLayer {
                       .columns = columns_.spans.data(),
                       .column_step = columns_.step,
                       .out_width = out.w,
-                      .divisors = divisors_.data() + y * out.w,
+                      .column_counts = columns_.counted.data(),
+                      .row_count = rows_.counted[static_cast<size_t>(y)],
                       .scratch = scratch_ + omp_get_thread_num() * in.w * in.block,
                       .dst = dst_.plane(image, block) + y * out.w * out.block};
     kind_ == Kind::kMax ? max_pool_row(row) : average_pool_row(row);
@@ -97,7 +89,6 @@ class Pool final : public UnaryLayer {
   PoolAxis rows_, columns_;
   int threads_;
   bool sees_padding_only_ = false;
-  std::vector<float> divisors_;  ///< [out H][out W]
 };
 
 class GlobalAveragePool final : public UnaryLayer {

@@ -63,7 +63,7 @@ void reduce_columns(D d, const PoolRow& row) {
       const float* from = row.scratch + span.begin * row.block + lane;
       auto value = hn::Set(d, Reduce::kIdentity);
       for (int64_t k = 0; k < span.count; ++k) value = Reduce::apply(value, hn::LoadU(d, from + k * step));
-      if constexpr (kDivide) value = hn::Div(value, hn::Set(d, row.divisors[x]));
+      if constexpr (kDivide) value = hn::Div(value, hn::Set(d, row.row_count * row.column_counts[x]));
       hn::StoreU(value, d, row.dst + x * row.block + lane);
     }
   }

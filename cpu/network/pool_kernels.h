@@ -19,9 +19,10 @@ struct PoolRow {
   const WindowSpan* columns;  ///< [out_width]
   int64_t column_step;
   int64_t out_width;
-  const float* divisors;  ///< [out_width]; average only
-  float* scratch;         ///< [W][block]
-  float* dst;             ///< [out_width][block]
+  const float* column_counts;  ///< [out_width]; an average divides by row_count * column_counts[x]
+  float row_count;
+  float* scratch;  ///< [W][block]
+  float* dst;      ///< [out_width][block]
 };
 
 /// Rows first, then columns: kh + kw loads a position instead of kh * kw.

@@ -57,6 +57,8 @@ TEST_CASE("window extent: rounding down, rounding up, and the dropped last windo
   CHECK(extent(pooling(2, 2, 1, 1), 5, true) == std::vector<int64_t>{1, 1, 3});
   CHECK(extent(pooling(1, 3, 0, 0), 4, true) == std::vector<int64_t>{0, 0, 2});
   CHECK(extent(pooling(2, 3, 0, 0), 3, true) == std::vector<int64_t>{0, 0, 1});
+  CHECK(extent(pooling(3, 2, 0, 0), 2, true) == std::vector<int64_t>{0, 0, 1});
+  CHECK(extent(pooling(3, 2, 0, 0), 1, true) == std::vector<int64_t>{0, 0, 0});
 }
 
 TEST_CASE("window extent: automatic padding") {

@@ -54,6 +54,19 @@ def made_by_cmake(name):
     return lists.is_file() and f"/generated/{name}" in lists.read_text(encoding="utf-8")
 
 
+def listed_names(text):
+    """Sources named in a CMakeLists.txt; a name with a foreach's variable stands for one with each of its values."""
+    loops = {}
+    for variable, values in re.findall(r"foreach\((\w+) ([^)]*)\)", text):
+        loops.setdefault(variable, []).extend(values.split())
+    for name in re.findall(r"[\w./${}-]+\.(?:cpp|cu)\b", text):
+        variable = re.search(r"\$\{(\w+)\}", name)
+        if variable is None:
+            yield name
+        else:
+            yield from (name.replace(variable.group(0), value) for value in loops[variable.group(1)])
+
+
 class Includes(unittest.TestCase):
     def problems(self, path, text):
         """What is wrong with the includes of a file at `path` that reads `text`."""
@@ -115,14 +128,7 @@ class Files(unittest.TestCase):
             if path.name != "CMakeLists.txt" or path.parts[:2] == ("tests", "install"):
                 continue
             text = re.sub(r"#.*", "", read(path))
-            for name in re.findall(r"[\w./-]+\.(?:cpp|cu)\b", text):
-                source = path.parent / name
-                self.assertTrue((ROOT / source).is_file(), f"{path} lists {name}, which is not there")
-                listed.add(source)
-            # A foreach over names may write `${name}.cpp` or `${name}_test.cpp`.
-            for suffix in re.findall(r"\$\{\w+\}([\w-]*\.cpp)", text):
-                listed |= {each for each in sources() if each.parent == path.parent and each.name.endswith(suffix)
-                           and re.search(rf"\b{re.escape(each.name.removesuffix(suffix))}\b", text)}
+            listed |= {path.parent / name for name in listed_names(text)}
         unlisted = [str(path) for path in sources() if path.suffix in (".cpp", ".cu") and path not in listed
                     and path.parts[:2] != ("tests", "install")]
         self.assertEqual(unlisted, [])

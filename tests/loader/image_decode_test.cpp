@@ -238,6 +238,13 @@ TEST_CASE("BMP and TGA") {
   }
 }
 
+TEST_CASE("BMP with a palette") {
+  const std::vector<uint8_t> palette = {1, 2, 3, 40, 50, 60};
+  const std::string file = encode_bmp(3, 2, {0, 1, 0, 1, 1, 0}, palette);
+  CHECK(decode(file).pixels ==
+        std::vector<uint8_t>{1, 2, 3, 40, 50, 60, 1, 2, 3, 40, 50, 60, 40, 50, 60, 1, 2, 3});
+}
+
 TEST_CASE("BMP: every length cut short is refused, whatever stb_image's read-ahead") {
   // 128 bytes is stb_image's buffer: sizes around its multiples are where a cut could go unnoticed.
   for (const int64_t width : {32, 40, 43, 64, 85, 86, 128}) {

@@ -19,9 +19,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 
 #include "engine/error.h"
-#include "engine/files.h"
 
 namespace branchsae::test {
 namespace {
@@ -196,6 +196,38 @@ std::string encode_bmp(const RgbImage& image) {
   return bytes;
 }
 
+std::string encode_bmp(int64_t width, int64_t height, const std::vector<uint8_t>& indices,
+                       const std::vector<uint8_t>& palette) {
+  const auto colours = static_cast<int64_t>(palette.size() / 3);
+  std::string bytes = "BM";
+  const auto append_u32 = [&](int64_t value) {
+    append_u16_le(bytes, value & 0xFFFF);
+    append_u16_le(bytes, value >> 16);
+  };
+  const int64_t row_bytes = (width + 3) / 4 * 4;
+  const int64_t pixels_at = 54 + 4 * colours;
+  for (const int64_t value :
+       {pixels_at + row_bytes * height, int64_t{0}, pixels_at, int64_t{40}, width, height}) {
+    append_u32(value);
+  }
+  append_u16_le(bytes, 1);
+  append_u16_le(bytes, 8);
+  for (const int64_t value :
+       {int64_t{0}, row_bytes * height, int64_t{2835}, int64_t{2835}, colours, int64_t{0}}) {
+    append_u32(value);
+  }
+  for (size_t i = 0; i + 2 < palette.size(); i += 3) {
+    for (const size_t c : {2, 1, 0}) bytes += static_cast<char>(palette[i + c]);
+    bytes += '\0';
+  }
+  for (int64_t y = height - 1; y >= 0; --y) {
+    const auto row = indices.begin() + y * width;
+    bytes.append(row, row + width);
+    bytes.append(static_cast<size_t>(row_bytes - width), '\0');
+  }
+  return bytes;
+}
+
 std::string encode_tga(const RgbImage& image, bool run_length) {
   stbi_write_tga_with_rle = run_length ? 1 : 0;
   std::string bytes;
@@ -243,9 +275,18 @@ std::string encode_gif(int64_t width, int64_t height, const std::vector<uint8_t>
   return bytes + ';';
 }
 
+std::string octal(size_t digits, int64_t value) {
+  std::string text;
+  for (; value > 0 || text.size() < digits; value /= 8)
+    text.insert(text.begin(), static_cast<char>('0' + value % 8));
+  return text;
+}
+
 void write_bytes(const std::filesystem::path& path, const std::string& bytes) {
   std::filesystem::create_directories(path.parent_path());
-  write_file_atomically(path, std::span<const char>(bytes.data(), bytes.size()));
+  std::ofstream stream(path, std::ios::binary);
+  stream << bytes;
+  if (!stream.flush()) throw IoError("cannot write '" + path.string() + "'");
 }
 
 RgbImage decode(const std::string& bytes, std::string_view name, int64_t max_pixels) {

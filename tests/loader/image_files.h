@@ -45,12 +45,18 @@ std::string encode_png(int64_t width, int64_t height, const std::vector<uint8_t>
 std::string encode_png(const RgbImage& image);
 
 std::string encode_bmp(const RgbImage& image);
+/// 8-bit indices into a palette of RGB triples.
+std::string encode_bmp(int64_t width, int64_t height, const std::vector<uint8_t>& indices,
+                       const std::vector<uint8_t>& palette);
 std::string encode_tga(const RgbImage& image, bool run_length);
 std::string encode_ppm(const RgbImage& image);
 /// At most 128 colours; index 0 is transparent when asked for. Codes are never packed, so any GIF reader can
 /// follow.
 std::string encode_gif(int64_t width, int64_t height, const std::vector<uint8_t>& indices,
                        const std::vector<uint8_t>& palette, bool first_is_transparent = false);
+
+/// `value` in at least `digits` octal digits, as tar headers hold numbers.
+std::string octal(size_t digits, int64_t value);
 
 void write_bytes(const std::filesystem::path& path, const std::string& bytes);
 

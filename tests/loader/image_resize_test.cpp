@@ -97,4 +97,5 @@ TEST_CASE("a crop that does not fit is refused") {
   uint8_t out[3];
   CHECK_THROWS_AS(resize_and_crop(image, 4, 5, out), InputError);
   CHECK_THROWS_AS(resize_and_crop(image, 4, 0, out), InputError);
+  CHECK_THROWS_AS(resize_and_crop(RgbImage{}, 4, 1, out), InputError);
 }

@@ -1,0 +1,88 @@
+#include "apps/run_input.h"
+
+#include <fmt/format.h>
+
+#include "apps/messages.h"
+#include "apps/numbers.h"
+#include "engine/error.h"
+
+namespace branchsae::apps {
+namespace {
+
+/// An option that the run was started with; "" when it was not recorded.
+std::string recorded(const RunInfo& info, const std::string& name) {
+  const auto found = info.origin.options.find(name);
+  return found == info.origin.options.end() ? "" : found->second;
+}
+
+InputOptions recorded_input(const RunInfo& info) {
+  InputOptions input;
+  input.preprocess = info.preprocess;
+  input.crop = parse_count(recorded(info, "crop")).value_or(0);
+  input.resize = parse_count(recorded(info, "resize")).value_or(0);
+  return input;
+}
+
+}  // namespace
+
+void add_run_arguments(OptionSet& options, RunArguments& arguments) {
+  options.positional("RUN", arguments.run, "a folder that `branchsae train` wrote");
+  options.positionals("IMAGES", arguments.images, "images; else those the run was trained on");
+  options.list("--tap", arguments.taps, "TAP", "some of the run's taps; else all");
+  options.text("--model", arguments.model, "FILE", "the model, when it is no longer where the run found it");
+  options.list("--images", arguments.images_option, "IMAGES", "the same as IMAGES");
+}
+
+Graph open_run_model(const RunInfo& info, const std::string& override_path) {
+  const std::string path = override_path.empty() ? info.origin.model_path : override_path;
+  std::error_code ignored;
+  if (override_path.empty() && !std::filesystem::exists(path, ignored)) {
+    throw InputError(fmt::format("the run's model {} is not there any more; name it with --model", path));
+  }
+  InputOptions input;
+  input.preprocess = info.preprocess;
+  Graph graph = open_model(path, input);
+  check_same_model(info, graph.sha256);
+  return graph;
+}
+
+std::unique_ptr<ImageSource> open_run_images(const RunInfo& info, const Graph& graph,
+                                             const std::vector<std::string>& override_specs) {
+  const InputOptions input = recorded_input(info);
+  if (!override_specs.empty()) return open_image_set(override_specs, graph, input);
+  try {
+    auto images = open_image_set(info.origin.images, graph, input);
+    check_same_images(info, images->fingerprint());
+    return images;
+  } catch (const InputError& error) {
+    throw InputError(fmt::format("the run's images: {}; name others with --images", error.what()));
+  }
+}
+
+OpenedRun open_run(const RunArguments& arguments) {
+  if (arguments.run.empty()) throw InputError("RUN is missing: give a folder that `branchsae train` wrote");
+  if (!arguments.images.empty() && !arguments.images_option.empty()) {
+    throw InputError("give the images once: as IMAGES or with --images");
+  }
+  OpenedRun opened;
+  opened.folder = arguments.run;
+  opened.info = read_run(opened.folder);
+  opened.taps = opened.info.taps;
+  if (!arguments.taps.empty()) {
+    opened.taps.clear();
+    for (const std::string& name : arguments.taps) opened.taps.push_back(find_tap(opened.info, name));
+  }
+  opened.graph = open_run_model(opened.info, arguments.model);
+  const auto& specs = arguments.images.empty() ? arguments.images_option : arguments.images;
+  opened.images = open_run_images(opened.info, opened.graph, specs);
+  opened.same_images = opened.images->fingerprint() == opened.info.images_fingerprint;
+  return opened;
+}
+
+std::vector<SaeFile> load_saes(const OpenedRun& run) {
+  std::vector<SaeFile> saes;
+  for (const RunTap& tap : run.taps) saes.push_back(load_sae(sae_path(run.folder, tap)));
+  return saes;
+}
+
+}  // namespace branchsae::apps

@@ -1,0 +1,45 @@
+#pragma once
+/// A command's RUN: what was trained, and the model and images it was trained on.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apps/model_input.h"
+#include "model/run.h"
+#include "model/sae_file.h"
+
+namespace branchsae::apps {
+
+struct RunArguments {
+  std::string run;
+  std::vector<std::string> images;         ///< IMAGES; empty: the run's
+  std::vector<std::string> images_option;  ///< --images, the same
+  std::string model;                       ///< --model; empty: the run's
+  std::vector<std::string> taps;           ///< empty: all
+};
+
+/// RUN, IMAGES, --model, --images, --tap.
+void add_run_arguments(OptionSet& options, RunArguments& arguments);
+
+struct OpenedRun {
+  std::filesystem::path folder;
+  RunInfo info;
+  Graph graph;
+  std::unique_ptr<ImageSource> images;
+  std::vector<RunTap> taps;  ///< those asked for
+  bool same_images = false;  ///< the set that the run was trained on
+};
+
+/// Throws InputError: RUN is missing or no run, no such tap, the model or the run's images are gone or have
+/// changed.
+OpenedRun open_run(const RunArguments& arguments);
+
+/// The model that a run was trained on, prepared as then; `override_path` when it has moved.
+Graph open_run_model(const RunInfo& info, const std::string& override_path);
+/// The run's own images at the run's size, when `override_specs` is empty.
+std::unique_ptr<ImageSource> open_run_images(const RunInfo& info, const Graph& graph,
+                                             const std::vector<std::string>& override_specs);
+
+std::vector<SaeFile> load_saes(const OpenedRun& run);
+
+}  // namespace branchsae::apps

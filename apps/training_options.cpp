@@ -1,0 +1,170 @@
+#include "apps/training_options.h"
+
+#include <fmt/format.h>
+
+#include "apps/numbers.h"
+#include "engine/error.h"
+
+namespace branchsae::apps {
+namespace {
+
+/// An option whose text `read` turns into the field, throwing InputError.
+void add_read(OptionSet& options, const std::string& name, const std::string& type,
+              const std::string& shown_default, const std::string& help,
+              std::function<void(const std::string&)> read, std::function<Json()> get) {
+  OptionSet::Entry entry{name, type, help, shown_default, {}, std::move(get), false};
+  entry.set = [read](const std::vector<std::string>& values) { read(values.back()); };
+  options.custom(std::move(entry));
+}
+
+/// A number above 0, or "auto", which the library knows as 0.
+void add_auto_or_real(OptionSet& options, const std::string& name, double& target, const std::string& help) {
+  const auto read = [&target](const std::string& text) {
+    const auto value = text == "auto" ? std::optional<double>(0.0) : parse_real(text);
+    if (!value || (text != "auto" && !(*value > 0)) || *value > 1e3) {
+      throw InputError("must be auto or a number above 0 and up to 1000, not '" + text + "'");
+    }
+    target = *value;
+  };
+  add_read(options, name, "auto|X", "auto", help, read,
+           [&target] { return target == 0 ? Json("auto") : Json(target); });
+}
+
+void add_positions(OptionSet& options, int64_t& target) {
+  const auto read = [&target](const std::string& text) {
+    const auto value = text == "all" ? std::optional<int64_t>(0) : parse_count(text);
+    if (!value || (text != "all" && *value < 1)) {
+      throw InputError("must be all or a whole number of at least 1, not '" + text + "'");
+    }
+    target = *value;
+  };
+  add_read(options, "--positions-per-image", "all|N", "all",
+           "positions of an image that train, drawn anew each epoch", read,
+           [&target] { return target == 0 ? Json("all") : Json(target); });
+}
+
+void add_names(OptionSet& options, TrainOptions& train) {
+  add_read(
+      options, "--lr-schedule", "linear|cosine|constant", to_string(train.schedule),
+      "linear: constant, then falling over the last fifth",
+      [&train](const std::string& text) {
+        if (text != "linear" && text != "cosine" && text != "constant") {
+          throw InputError("must be linear, cosine or constant, not '" + text + "'");
+        }
+        train.schedule = parse_lr_schedule(text);
+      },
+      [&train] { return Json(to_string(train.schedule)); });
+  add_read(
+      options, "--decoder-norm", "free|unit", "free", "unit: decoder rows are kept at norm 1",
+      [&train](const std::string& text) {
+        if (text != "free" && text != "unit") throw InputError("must be free or unit, not '" + text + "'");
+        train.unit_norm = text == "unit";
+      },
+      [&train] { return Json(train.unit_norm ? "unit" : "free"); });
+  add_read(
+      options, "--centre", "mean|geometric-median", "mean", "of the tokens: where b_pre starts",
+      [&train](const std::string& text) {
+        if (text != "mean" && text != "geometric-median") {
+          throw InputError("must be mean or geometric-median, not '" + text + "'");
+        }
+        train.centre = text == "mean" ? CentreStart::kMean : CentreStart::kGeometricMedian;
+      },
+      [&train] { return Json(train.centre == CentreStart::kMean ? "mean" : "geometric-median"); });
+}
+
+/// `--untied` is a switch whose field is the other way round.
+void add_untied(OptionSet& options, bool& tied) {
+  options.custom_flag(
+      "--untied", "the decoder has weights of its own", [&tied](bool on) { tied = !on; },
+      [&tied] { return Json(!tied); });
+}
+
+void add_checkpoints(OptionSet& options, TrainOptions& train) {
+  add_read(
+      options, "--checkpoint-every", "TIME|STEPS", "5min", "as 30s, 5min, 1h, or a number of steps",
+      [&train](const std::string& text) {
+        try {
+          train.checkpoint_every = parse_checkpoint_every(text);
+        } catch (const InputError&) {
+          throw InputError("must be a number of steps, or a time such as 30s, 5min, 1h, not '" + text + "'");
+        }
+      },
+      [&train] { return Json(to_string(train.checkpoint_every)); });
+  options.count("--log-every", train.log_every, 1, int64_t{1} << 40, "steps a line of metrics.jsonl");
+}
+
+using Copy = void (*)(const TrainOptions&, TrainOptions&);
+
+template <auto Field>
+void copy(const TrainOptions& from, TrainOptions& to) {
+  to.*Field = from.*Field;
+}
+
+using O = TrainOptions;
+constexpr std::pair<const char*, Copy> kCopies[] = {
+    {"tap", copy<&O::taps>},
+    {"k", copy<&O::k>},
+    {"expansion", copy<&O::expansion>},
+    {"untied", copy<&O::tied>},
+    {"decoder-norm", copy<&O::unit_norm>},
+    {"start-norm", copy<&O::start_norm>},
+    {"centre", copy<&O::centre>},
+    {"tokens", copy<&O::tokens>},
+    {"epochs", copy<&O::epochs>},
+    {"batch", copy<&O::batch>},
+    {"lr", copy<&O::learning_rate>},
+    {"warmup", copy<&O::warmup>},
+    {"lr-schedule", copy<&O::schedule>},
+    {"auxk", copy<&O::aux_k>},
+    {"aux-alpha", copy<&O::aux_alpha>},
+    {"dead-after", copy<&O::dead_after>},
+    {"holdout", copy<&O::holdout>},
+    {"positions-per-image", copy<&O::positions_per_image>},
+    {"buffer-tokens", copy<&O::buffer_tokens>},
+    {"forward-batch", copy<&O::forward_batch>},
+    {"seed", copy<&O::seed>},
+    {"checkpoint-every", copy<&O::checkpoint_every>},
+    {"log-every", copy<&O::log_every>},
+    {"max-memory", copy<&O::max_memory>},
+    {"strict", copy<&O::strict>},
+};
+
+}  // namespace
+
+void add_training_options(OptionSet& options, TrainOptions& train) {
+  constexpr int64_t kMany = int64_t{1} << 50, kWide = int64_t{1} << 31;
+  options.group("The autoencoder");
+  options.count("--k", train.k, 1, kWide - 1, "latents kept a token");
+  options.count("--expansion", train.expansion, 1, kWide - 1, "latents = expansion x channels of the tap");
+  add_untied(options, train.tied);
+  add_names(options, train);
+  add_auto_or_real(options, "--start-norm", train.start_norm, "norm of the weights' rows at the start");
+  options.group("Training");
+  options.count("--tokens", train.tokens, 1, kMany, "tokens a tap, rounded up to whole batches; 20M, 500k");
+  options.real("--epochs", train.epochs, 0, 1e9, "passes over the training images, instead of --tokens");
+  options.count("--batch", train.batch, 1, 1 << 24, "tokens a step");
+  add_auto_or_real(options, "--lr", train.learning_rate, "learning rate of Adam");
+  options.count("--warmup", train.warmup, 0, kMany, "steps until the learning rate is reached");
+  options.count("--auxk", train.aux_k, 0, kWide - 1,
+                "AuxK: dead latents that learn from the error; 0: off, else 512");
+  options.real("--aux-alpha", train.aux_alpha, 0, 1e3, "weight of AuxK's loss");
+  options.count("--dead-after", train.dead_after, 1, kMany,
+                "tokens without firing until a latent counts as dead");
+  options.group("Data");
+  options.real("--holdout", train.holdout, 0, 0.5, "share of the images that is held out for the evaluation");
+  add_positions(options, train.positions_per_image);
+  options.count("--buffer-tokens", train.buffer_tokens, 1, 1 << 30,
+                "tokens a tap that are shuffled together");
+  options.count("--forward-batch", train.forward_batch, 1, 4096, "images a forward pass");
+  options.flag("--strict", train.strict, "an unreadable image is an error");
+  options.group("Checkpoints");
+  add_checkpoints(options, train);
+}
+
+void overlay_given(const OptionSet& options, const TrainOptions& from, TrainOptions& to) {
+  for (const auto& [name, copy_field] : kCopies) {
+    if (options.given(name)) copy_field(from, to);
+  }
+}
+
+}  // namespace branchsae::apps

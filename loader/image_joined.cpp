@@ -1,0 +1,51 @@
+#include "loader/image_joined.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/error.h"
+#include "engine/files.h"
+
+namespace branchsae::loader {
+namespace {
+
+std::string pixels_of(const ImageSource& source) {
+  return fmt::format("{} [{}, {}, {}]", source.format() == PixelFormat::kU8Rgb ? "uint8" : "float32",
+                     source.height(), source.width(), source.channels());
+}
+
+}  // namespace
+
+JoinedImages::JoinedImages(std::vector<std::unique_ptr<ImageSource>> parts) : parts_(std::move(parts)) {
+  for (const auto& part : parts_) {
+    if (pixels_of(*part) != pixels_of(*parts_.front())) {
+      throw InputError(fmt::format("images of different kinds cannot be joined: {} is {}, {} is {}",
+                                   parts_.front()->info(0).name, pixels_of(*parts_.front()),
+                                   part->info(0).name, pixels_of(*part)));
+    }
+    starts_.push_back(starts_.back() + part->size());
+  }
+}
+
+size_t JoinedImages::part_of(int64_t index) const {
+  return static_cast<size_t>(std::ranges::upper_bound(starts_, index) - starts_.begin()) - 1;
+}
+
+const ImageInfo& JoinedImages::info(int64_t index) const {
+  const size_t part = part_of(index);
+  return parts_.at(part)->info(index - starts_.at(part));
+}
+
+std::string JoinedImages::fingerprint() const {
+  std::string text;
+  for (const auto& part : parts_) text += part->fingerprint() + '\n';
+  return sha256_of(text);
+}
+
+std::string JoinedImages::read(int64_t index, void* dst) const {
+  const size_t part = part_of(index);
+  return parts_.at(part)->read(index - starts_.at(part), dst);
+}
+
+}  // namespace branchsae::loader

@@ -1,0 +1,77 @@
+#include "loader/image_source.h"
+
+#include <fmt/format.h>
+
+#include "engine/error.h"
+#include "loader/image_array.h"
+#include "loader/image_encoded.h"
+#include "loader/image_file.h"
+#include "loader/image_joined.h"
+#include "loader/image_spec.h"
+#include "loader/tar_shards.h"
+
+namespace branchsae {
+namespace {
+
+using namespace loader;
+
+void check(const ImageOptions& options) {
+  if (options.crop < 1 || options.resize < options.crop || options.resize > 65536) {
+    throw InputError(fmt::format("resize {} and crop {} do not fit: 1 <= crop <= resize <= 65536",
+                                 options.resize, options.crop));
+  }
+  if (options.max_file_bytes < 1 || options.max_pixels < 1 || options.max_unpacked_bytes < 1) {
+    throw InputError("the caps on file size, pixels and unpacked bytes must be at least 1");
+  }
+}
+
+std::unique_ptr<ImageSource> open_part(const std::string& path, const ImageOptions& options,
+                                       Labeller& labeller) {
+  const auto from_files = [&](ImageListing listing) {
+    return std::make_unique<EncodedImages>(std::move(listing), fetch_from_files(options.max_file_bytes),
+                                           options);
+  };
+  switch (kind_of(path)) {
+    case SpecKind::kFolder:
+      return from_files(list_folder(path, labeller));
+    case SpecKind::kTextList:
+      return from_files(list_text(path, labeller));
+    case SpecKind::kImage:
+      return from_files(list_single(path, labeller));
+    case SpecKind::kArray:
+      return std::make_unique<ArrayImages>(path);
+    case SpecKind::kTar:
+      break;
+  }
+  Shard shard = read_shard(path, options.max_unpacked_bytes, labeller);
+  return std::make_unique<EncodedImages>(
+      std::move(shard.listing), fetch_from_shard(path, std::move(shard.unpacked), options.max_file_bytes),
+      options);
+}
+
+}  // namespace
+
+std::unique_ptr<ImageSource> open_images(const std::vector<std::string>& specs, const ImageOptions& options) {
+  check(options);
+  Labeller labeller(options.classes);
+  std::vector<std::unique_ptr<ImageSource>> parts;
+  for (const std::string& spec : specs) {
+    for (const std::string& path : expand_spec(spec)) {
+      auto part = open_part(path, options, labeller);
+      if (part->size() > 0) parts.push_back(std::move(part));
+    }
+  }
+  if (parts.empty()) {
+    throw InputError(fmt::format("no image in '{}'; looked for {} files",
+                                 printable_path(fmt::format("{}", fmt::join(specs, ","))), kImageExtensions));
+  }
+  labeller.warn_of_unknown();
+  if (parts.size() == 1) return std::move(parts.front());
+  return std::make_unique<JoinedImages>(std::move(parts));
+}
+
+std::unique_ptr<ImageSource> open_images(const std::string& spec, const ImageOptions& options) {
+  return open_images(std::vector<std::string>{spec}, options);
+}
+
+}  // namespace branchsae

@@ -1,0 +1,31 @@
+#pragma once
+/// WebDataset shards: images and their labels in tar files, read at random.
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "loader/image_listing.h"
+
+namespace branchsae::loader {
+
+struct Shard {
+  ImageListing listing;  ///< sorted by name; offsets into the tar, or into `unpacked`
+  /// The images of a compressed tar one after the other; null for a plain one.
+  std::shared_ptr<const std::string> unpacked;
+};
+
+/// Lists a tar in ustar, pax or GNU dress, plain or compressed (gzip, bzip2, xz, zstd, lz4).
+/// Entries of one WebDataset sample share their name up to the first dot behind the last '/': key.cls labels
+/// key.jpg; where key.jpg is there, key.mask.png and the like are none of the set's images. Entries that are
+/// no image by name are passed over, as are names that begin with '.'.
+/// Throws InputError naming tar and byte: no tar, damaged, cut off, more than max_unpacked_bytes of images in
+/// a compressed one.
+Shard read_shard(const std::string& path, int64_t max_unpacked_bytes, Labeller& labeller);
+
+/// By name (.tar, .tar.gz, .tgz ...) or by the magic of its first header.
+bool is_tar(const std::string& path, std::string_view head);
+/// Bytes of a file that is_tar has to see.
+inline constexpr int64_t kTarHeadBytes = 512;
+
+}  // namespace branchsae::loader

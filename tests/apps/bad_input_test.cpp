@@ -1,0 +1,215 @@
+// Bad input: exit code 2, one line, nothing written.
+#include <doctest/doctest.h>
+
+#include <unistd.h>
+
+#include <fstream>
+#include <functional>
+
+#include "engine/files.h"
+#include "tests/apps/scene.h"
+#include "tests/loader/onnx_builder.h"
+#include "tests/test_data.h"
+
+using namespace branchsae::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+using Words = std::vector<std::string>;
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// Every command that reads a model refuses this one, in one line that has all of `parts`.
+void check_model_refused(const std::string& model, const Words& parts) {
+  const fs::path out = temporary_folder() / "out";
+  for (const Words& command : {Words{"inspect", model}, Words{"classify", model, scene().images},
+                               Words{"capture", model, scene().images, "--tap", "x", "--out", out.string()},
+                               Words{"train", model, scene().images, "--tap", "x", "--out", out.string()}}) {
+    const std::string line = run_refused(command);
+    for (const std::string& part : parts) {
+      CAPTURE(line);
+      CAPTURE(part);
+      CHECK(contains(line, part));
+    }
+    CHECK_FALSE(fs::exists(out));
+  }
+}
+
+void check_refused(const OnnxBuilder& builder, const Words& parts) {
+  check_model_refused(builder.save().string(), parts);
+}
+
+/// data [N, 3, 8, 8] into a convolution.
+OnnxBuilder small_model() {
+  OnnxBuilder builder;
+  builder.input("data", {branchsae::kDynamic, 3, 8, 8}).weights("w", {4, 3, 3, 3}).output("y");
+  return builder;
+}
+
+/// capture and train refuse these images, and leave nothing.
+void check_images_refused(const std::string& images, const std::string& part) {
+  const fs::path out = temporary_folder() / "out";
+  for (const Words& command :
+       {Words{"classify", scene().model, images},
+        Words{"capture", scene().model, images, "--tap", "mixed4c", "--out", out.string()},
+        Words{"train", scene().model, images, "--tap", "mixed4c", "--out", out.string()}}) {
+    const std::string line = run_refused(command);
+    CAPTURE(line);
+    CHECK(contains(line, part));
+    CHECK_FALSE(fs::exists(out));
+  }
+}
+
+Words train(const Words& more) {
+  return Words{"train",    scene().model, scene().images, "--tap", "mixed4c.5x5",
+               "--tokens", "1k",          "--batch",      "64"} +
+         kSmall + more;
+}
+
+}  // namespace
+
+TEST_CASE("files that are no model") {
+  const fs::path folder = temporary_folder();
+  const std::string whole = branchsae::read_file(scene().model);
+  std::ofstream(folder / "cut.onnx", std::ios::binary) << whole.substr(0, whole.size() / 2);
+  std::ofstream(folder / "empty.onnx");
+  std::ofstream(folder / "text.onnx") << "this is no model\n";
+  for (const char* name : {"cut.onnx", "empty.onnx", "text.onnx"}) {
+    CAPTURE(name);
+    check_model_refused((folder / name).string(), {name});
+  }
+  check_model_refused((folder / "absent.onnx").string(), {"absent.onnx"});
+  CHECK(contains(run_refused({"classify", folder.string(), scene().images}), folder.string()));
+  check_model_refused(scene().images + "/n01440764/picture_0.ppm", {"picture_0.ppm"});
+}
+
+TEST_CASE("an operator that is not supported is named with its node") {
+  OnnxBuilder builder = small_model();
+  builder.node("ConvTranspose", {"data", "w"}, {"y"}, "deconv7");
+  check_refused(builder, {"deconv7", "ConvTranspose", "Conv,"});
+}
+
+TEST_CASE("shapes that do not fit") {
+  OnnxBuilder builder = small_model();
+  builder.weights("bad", {4, 5, 3, 3});
+  builder.node("Conv", {"data", "bad"}, {"y"}, "conv9");
+  check_refused(builder, {"conv9", "5"});
+}
+
+TEST_CASE("a cyclic graph") {
+  OnnxBuilder builder = small_model();
+  builder.node("Add", {"data", "b"}, {"a"}, "first");
+  builder.node("Relu", {"a"}, {"b"}, "second");
+  builder.node("Relu", {"b"}, {"y"}, "third");
+  check_refused(builder, {});
+}
+
+TEST_CASE("an initialiser with fewer bytes than its shape, and one of absurd size") {
+  OnnxBuilder few = small_model();
+  auto& initialiser = *few.graph().mutable_initializer(0);
+  initialiser.clear_float_data();
+  initialiser.set_raw_data(std::string(4 * 100, '\0'));
+  few.node("Conv", {"data", "w"}, {"y"}, "conv");
+  check_refused(few, {"w", "400"});
+
+  OnnxBuilder absurd = small_model();
+  auto& huge = *absurd.graph().mutable_initializer(0);
+  huge.clear_float_data();
+  huge.set_dims(0, int64_t{1} << 40);
+  huge.set_dims(1, int64_t{1} << 40);
+  absurd.node("Conv", {"data", "w"}, {"y"}, "conv");
+  check_refused(absurd, {"w"});
+}
+
+TEST_CASE("external data outside the model's folder") {
+  OnnxBuilder builder = small_model();
+  auto& initialiser = *builder.graph().mutable_initializer(0);
+  initialiser.clear_float_data();
+  initialiser.set_data_location(::onnx::TensorProto::EXTERNAL);
+  auto& entry = *initialiser.add_external_data();
+  entry.set_key("location");
+  entry.set_value("../../../../etc/passwd");
+  builder.node("Conv", {"data", "w"}, {"y"}, "conv");
+  check_refused(builder, {"passwd"});
+}
+
+TEST_CASE("a tap that does not exist lists the nearest names") {
+  const fs::path out = temporary_folder() / "out";
+  for (const char* command : {"capture", "train"}) {
+    const std::string line =
+        run_refused({command, scene().model, scene().images, "--tap", "mixed4c.5x6", "--out", out.string()});
+    CHECK(contains(line, "'mixed4c.5x6'"));
+    CHECK(contains(line, "mixed4c.5x5"));
+    CHECK_FALSE(fs::exists(out));
+  }
+  CHECK(contains(run_refused({"capture", scene().model, scene().images, "--tap", "mixed4c.5x5:8", "--out",
+                              out.string()}),
+                 "channel 8"));
+  CHECK(contains(run_refused({"capture", scene().model, scene().images, "--tap", "mixed3a+mixed5a", "--out",
+                              out.string()}),
+                 "grid"));
+  CHECK(contains(run_refused({"capture", scene().model, scene().images, "--tap", "mixed4a,mixed4a", "--out",
+                              out.string()}),
+                 "mixed4a"));
+}
+
+TEST_CASE("images: a folder without any, only broken ones, none at all") {
+  const fs::path folder = temporary_folder();
+  check_images_refused(folder.string(), folder.string());
+  check_images_refused((folder / "absent").string(), "absent");
+  std::ofstream(folder / "a.jpg");
+  std::ofstream(folder / "b.jpg") << "\xff\xd8\xff\xe0 not really";
+  check_images_refused(folder.string(), "b.jpg");
+}
+
+TEST_CASE("numbers that cannot work") {
+  const fs::path out = temporary_folder() / "out";
+  const Words to = {"--out", out.string()};
+  CHECK(contains(run_refused(train(to + Words{"--k", "0"})), "--k"));
+  CHECK(contains(run_refused(train(to + Words{"--batch", "0"})), "--batch"));
+  CHECK(contains(run_refused(train(to + Words{"--k", "17", "--expansion", "2"})), "17"));  // n = 2 x 8
+  CHECK(contains(run_refused(train(to + Words{"--holdout", "0.9"})), "--holdout"));
+  CHECK(contains(run_refused(train(to + Words{"--lr", "0"})), "--lr"));
+  CHECK(contains(run_refused(train(to + Words{"--lr", "fast"})), "--lr"));
+  CHECK(contains(run_refused(train(to + Words{"--lr-schedule", "square"})), "--lr-schedule"));
+  CHECK(contains(run_refused(train(to + Words{"--checkpoint-every", "soon"})), "--checkpoint-every"));
+  CHECK(contains(run_refused(train(to + Words{"--preset", "papre"})), "--preset"));
+  CHECK(contains(run_refused(train(to + Words{"--epochs", "2"})), "--epochs"));
+  CHECK(contains(run_refused({"capture", scene().model, scene().images, "--tap", "mixed4c", "--batch", "0",
+                              "--out", out.string()}),
+                 "--batch"));
+  CHECK(contains(run_refused(train(to + Words{"--crop", "128", "--resize", "64"})), "--resize"));
+  CHECK_FALSE(fs::exists(out));
+}
+
+TEST_CASE("images of a size that the network does not allow") {
+  const fs::path out = temporary_folder() / "out";
+  run_refused({"classify", scene().model, scene().images, "--crop", "7", "--resize", "7"});
+  run_refused(
+      {"capture", scene().model, scene().images, "--tap", "prob", "--crop", "64", "--out", out.string()});
+  CHECK_FALSE(fs::exists(out));
+}
+
+TEST_CASE("a device that is not there") {
+  run_refused({"inspect", scene().model, "--threads", "-1"});
+  CHECK(contains(run_refused({"classify", scene().model, scene().images, "--device", "tpu"}), "tpu"));
+}
+
+TEST_CASE("output folders that cannot be") {
+  const fs::path folder = temporary_folder();
+  std::ofstream(folder / "file") << "kept";
+  for (const fs::path& out : {folder / "file", folder / "file" / "below", fs::path("/dev/null/x")}) {
+    CAPTURE(out.string());
+    const Words to = {"--out", out.string()};
+    run_refused(Words{"capture", scene().model, scene().images, "--tap", "mixed4c"} + kSmall + to);
+    run_refused(train(to));
+  }
+  CHECK(branchsae::read_file(folder / "file") == "kept");
+  if (::geteuid() == 0) return skip("root may write anywhere: the read-only folder is not tried");
+  fs::permissions(folder, fs::perms::owner_read | fs::perms::owner_exec);
+  run_refused(train({"--out", (folder / "run").string()}));
+  fs::permissions(folder, fs::perms::owner_all);
+}

@@ -1,0 +1,53 @@
+#pragma once
+/// A small device for tests of the trainer: host memory, a made-up network, a slow plain autoencoder. What it
+/// computes is real (tokens depend on the pixels, training learns), so that a wrong batch, place or state
+/// shows in the bytes.
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/device.h"
+#include "engine/images.h"
+
+namespace branchsae::test {
+
+/// What the fake counts and can be told to do; outlives the device.
+struct FakeControl {
+  bool host = true;        ///< is_host(); false takes the paths of a device with memory of its own
+  int64_t images_run = 0;  ///< forward passes, blank images included
+  int64_t copies_to_host = 0;
+};
+
+Device fake_device(FakeControl& control);
+
+/// Values "a" (8 channels, grid H/2 x W/2), "b" (12, H/2 x W/2), "c" (6, H/4 x W/4), "lock" (4, H/2 x W/2);
+/// input "data". A token is ReLU of a fixed random map of the pixels under it.
+Graph fake_graph();
+
+/// Float32 images of 8 x 8 x 3 random pixels, unreadable where told.
+class FakeImages : public ImageSource {
+ public:
+  explicit FakeImages(int64_t count, uint64_t seed = 1);
+  int64_t size() const override { return static_cast<int64_t>(infos_.size()); }
+  const ImageInfo& info(int64_t index) const override { return infos_.at(static_cast<size_t>(index)); }
+  PixelFormat format() const override { return PixelFormat::kF32; }
+  int64_t height() const override { return 8; }
+  int64_t width() const override { return 8; }
+  int64_t channels() const override { return 3; }
+  std::string fingerprint() const override {
+    return "fake-" + std::to_string(seed_) + "-" + std::to_string(size());
+  }
+  std::string read(int64_t index, void* dst) const override;
+
+  std::map<int64_t, std::string> unreadable;
+  std::map<int64_t, float> poisoned;  ///< images whose first pixels are this value
+  mutable std::atomic<int64_t> reads{0};
+
+ private:
+  uint64_t seed_;
+  std::vector<ImageInfo> infos_;
+};
+
+}  // namespace branchsae::test

@@ -1,0 +1,220 @@
+#include "model/token_rounds.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+
+#include "engine/error.h"
+#include "tests/model/fake_device.h"
+
+using namespace branchsae;
+using namespace branchsae::model;
+
+namespace {
+
+using Batch = std::vector<float>;
+
+/// Everything that rounds need, on one fake device.
+struct Fixture {
+  test::FakeControl control;
+  Device device = test::fake_device(control);
+  Graph graph = test::fake_graph();
+  std::unique_ptr<Stream> stream = device.make_stream();
+  test::FakeImages& images;
+  ImageForward forward;
+  SkippedImages skipped;
+  RoundSizes sizes;
+  TokenRounds rounds;
+
+  Fixture(test::FakeImages& source, const std::vector<std::string>& taps, RoundSizes round_sizes,
+          int64_t cache_bytes, bool host = true)
+      : control{host},
+        images(source),
+        forward(device, graph, source, taps, 4),
+        skipped(source, source.size(), false),
+        sizes(round_sizes),
+        rounds(device, forward, skipped, ImageSequence(all(source), 3), sizes, 3, cache_bytes) {}
+
+  static std::vector<int64_t> all(const ImageSource& source) {
+    std::vector<int64_t> indices(static_cast<size_t>(source.size()));
+    std::iota(indices.begin(), indices.end(), 0);
+    return indices;
+  }
+
+  /// The next batch of every tap.
+  std::vector<Batch> next() {
+    REQUIRE(rounds.prepare(*stream, [](int64_t, int64_t) { return true; }));
+    std::vector<Batch> batches;
+    for (size_t tap = 0; tap < forward.taps().size(); ++tap) {
+      const View<const float, 2> view = rounds.batch(*stream, tap);
+      batches.emplace_back(view.data, view.data + view.size());
+    }
+    rounds.advance();
+    return batches;
+  }
+  std::vector<std::vector<Batch>> take(int64_t count) {
+    std::vector<std::vector<Batch>> batches;
+    for (int64_t i = 0; i < count; ++i) batches.push_back(next());
+    return batches;
+  }
+};
+
+constexpr int64_t kMuch = int64_t{1} << 30;
+const RoundSizes kSizes{
+    .batch = 24, .positions = 16, .images = 7};  // 112 tokens: 4 batches, 16 tokens dropped
+
+/// The tokens themselves: random pixels make them differ, but for those that ReLU left all zero.
+std::multiset<std::vector<float>> token_set(const std::vector<std::vector<Batch>>& batches, size_t tap,
+                                            size_t d) {
+  std::multiset<std::vector<float>> tokens;
+  for (const auto& batch : batches) {
+    for (auto row = batch[tap].begin(); row != batch[tap].end(); row += static_cast<std::ptrdiff_t>(d)) {
+      tokens.insert({row, row + static_cast<std::ptrdiff_t>(d)});
+    }
+  }
+  return tokens;
+}
+
+}  // namespace
+
+TEST_CASE("an epoch visits every image once, in a new order each time") {
+  ImageSequence sequence({2, 4, 6, 8, 10}, 1);
+  std::vector<std::vector<int64_t>> epochs(4);
+  for (size_t epoch = 0; epoch < 4; ++epoch) {
+    for (int i = 0; i < 5; ++i) {
+      CHECK(sequence.place() == SequencePlace{static_cast<int64_t>(epoch), i});
+      const auto entry = sequence.next();
+      CHECK(entry.epoch == static_cast<int64_t>(epoch));
+      epochs[epoch].push_back(entry.image);
+    }
+    std::vector<int64_t> sorted = epochs[epoch];
+    std::ranges::sort(sorted);
+    CHECK(sorted == std::vector<int64_t>{2, 4, 6, 8, 10});
+  }
+  CHECK((epochs[0] != epochs[1] || epochs[1] != epochs[2]));
+  ImageSequence again({2, 4, 6, 8, 10}, 1);
+  again.seek({2, 3});
+  CHECK(again.next().image == epochs[2][3]);
+}
+
+TEST_CASE("batches are the same with and without kept activations, on the host and on a device") {
+  test::FakeImages images(10);
+  Fixture kept(images, {"a", "b"}, kSizes, kMuch), none(images, {"a", "b"}, kSizes, 0);
+  Fixture some(images, {"a", "b"}, kSizes, 3 * kept.rounds.cache().image_bytes());
+  Fixture remote(images, {"a", "b"}, kSizes, kMuch, false), remote_none(images, {"a", "b"}, kSizes, 0, false);
+  const auto expected = none.take(30);
+  CHECK(kept.take(30) == expected);
+  CHECK(some.take(30) == expected);
+  CHECK(remote.take(30) == expected);
+  CHECK(remote_none.take(30) == expected);
+  // 30 batches are 8 rounds of 7 images; one blank image tells the grid.
+  CHECK(none.control.images_run == 1 + 8 * 7);
+  CHECK(kept.control.images_run == 1 + 10);
+  CHECK(some.control.images_run < none.control.images_run);
+  CHECK(some.control.images_run > kept.control.images_run);
+}
+
+TEST_CASE("a round holds its images' tokens, each at most once, in the same order for every tap") {
+  test::FakeImages images(10);
+  Fixture both(images, {"a", "b"}, kSizes, kMuch), alone(images, {"b"}, kSizes, kMuch);
+  const auto batches = both.take(4);
+  const auto tokens = token_set(batches, 1, 12);
+  CHECK(tokens.size() == 96);
+  CHECK(std::set(tokens.begin(), tokens.end()).size() == 96);
+  const auto lonely = alone.take(4);
+  for (size_t i = 0; i < 4; ++i) CHECK(lonely[i][0] == batches[i][1]);
+}
+
+TEST_CASE("over an epoch's worth of rounds all tokens of all images are seen") {
+  test::FakeImages images(6);
+  // 6 images of 16 tokens a round, 96 tokens, 4 batches: nothing dropped, each round an epoch.
+  Fixture fixture(images, {"a"}, {.batch = 24, .positions = 16, .images = 6}, kMuch);
+  const auto first = token_set(fixture.take(4), 0, 8), second = token_set(fixture.take(4), 0, 8);
+  CHECK(first == second);
+  CHECK(first.size() == 96);
+}
+
+TEST_CASE("going on from any place gives the batches that follow") {
+  test::FakeImages images(10);
+  images.unreadable[4] = "broken";
+  Fixture whole(images, {"a", "b"}, kSizes, kMuch);
+  for (int64_t stop = 0; stop < 13; ++stop) {
+    Fixture before(images, {"a", "b"}, kSizes, 0);
+    before.take(stop);
+    Fixture after(images, {"a", "b"}, kSizes, kMuch);
+    for (const SkippedImage& image : before.skipped.list()) after.skipped.restore(image.index, image.reason);
+    after.rounds.seek(before.rounds.place());
+    CHECK(after.take(5) == before.take(5));
+  }
+}
+
+TEST_CASE("unreadable images are left out, whether known before or found on the way") {
+  test::FakeImages images(10);
+  images.unreadable = {{1, "broken"}, {7, "empty"}, {8, "truncated"}};
+  Fixture found(images, {"a"}, kSizes, kMuch), known(images, {"a"}, kSizes, 0);
+  for (int64_t index : {1, 7, 8}) known.skipped.restore(index, "known");
+  const auto expected = found.take(12);
+  CHECK(known.take(12) == expected);
+  CHECK(found.rounds.place() == known.rounds.place());
+  CHECK(found.skipped.list().size() == 3);
+  CHECK(found.skipped.list()[1].reason == "empty");
+  CHECK(found.skipped.list()[1].name == "image7.jpg");
+}
+
+TEST_CASE("more than half unreadable is an error, exactly half is not") {
+  test::FakeImages images(6);
+  for (int64_t i : {0, 2, 4}) images.unreadable[i] = "broken";
+  Fixture half(images, {"a"}, {.batch = 24, .positions = 16, .images = 6}, kMuch);
+  CHECK_NOTHROW(half.take(4));
+  images.unreadable[5] = "broken";
+  Fixture most(images, {"a"}, {.batch = 24, .positions = 16, .images = 6}, kMuch);
+  CHECK_THROWS_AS(most.rounds.prepare(*most.stream, [](int64_t, int64_t) { return true; }), InputError);
+  SkippedImages strict(images, 6, true);
+  CHECK_THROWS_AS(strict.add(0, "broken"), InputError);
+}
+
+TEST_CASE("a stop while the buffer fills leaves the place as it was") {
+  test::FakeImages images(10);
+  Fixture stopped(images, {"a"}, kSizes, kMuch), whole(images, {"a"}, kSizes, kMuch);
+  stopped.take(4);
+  whole.take(4);
+  const RoundPlace before = stopped.rounds.place();
+  for (int64_t calls = 0; calls < 2; ++calls) {
+    int64_t left = calls;
+    CHECK_FALSE(stopped.rounds.prepare(*stopped.stream, [&](int64_t, int64_t) { return left-- > 0; }));
+    CHECK(stopped.rounds.place() == before);
+  }
+  CHECK(stopped.take(5) == whole.take(5));
+}
+
+TEST_CASE("sampled positions differ between epochs and images, and lie in the image") {
+  const auto first = sample_positions(5, 16, 1, 0, 3);
+  CHECK(first.size() == 5);
+  CHECK(std::set(first.begin(), first.end()).size() == 5);
+  CHECK(first.back() < 16);
+  CHECK(first == sample_positions(5, 16, 1, 0, 3));
+  CHECK(first != sample_positions(5, 16, 1, 1, 3));
+  CHECK(first != sample_positions(5, 16, 1, 0, 4));
+  CHECK(first != sample_positions(5, 16, 2, 0, 3));
+  CHECK(sample_positions(16, 16, 1, 0, 0).back() == 15);
+  std::vector<int> drawn(16, 0);
+  for (int64_t image = 0; image < 1600; ++image) {
+    for (int32_t position : sample_positions(4, 16, 9, 0, image)) ++drawn[static_cast<size_t>(position)];
+  }
+  // Each position is drawn with probability 1/4: 400 of 1600, standard deviation 17.3; 5 of them.
+  for (int count : drawn) CHECK(std::abs(count - 400) < 87);
+}
+
+TEST_CASE("taps on different grids give as many tokens each") {
+  test::FakeImages images(10);
+  const RoundSizes sizes{.batch = 6, .positions = 4, .images = 5};
+  Fixture kept(images, {"a", "c"}, sizes, kMuch), none(images, {"a", "c"}, sizes, 0, false);
+  CHECK(kept.forward.positions(0) == 16);
+  CHECK(kept.forward.positions(1) == 4);
+  const auto batches = kept.take(9);
+  CHECK(batches[0][0].size() == 6 * 8);
+  CHECK(batches[0][1].size() == 6 * 6);
+  CHECK(none.take(9) == batches);
+}

@@ -1,0 +1,372 @@
+#include "model/train.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "engine/error.h"
+#include "engine/files.h"
+#include "model/checkpoint.h"
+#include "model/evaluate.h"
+#include "model/run_lock.h"
+#include "model/sae_file.h"
+#include "tests/model/train_fixture.h"
+#include "tests/test_data.h"
+
+using namespace branchsae;
+using namespace branchsae::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+fs::path fresh() {
+  return temporary_folder() / "run";
+}
+
+TrainOptions resumed(TrainOptions options) {
+  options.resume = true;
+  return options;
+}
+
+/// The message of the InputError that a job ends with.
+std::string refusal(const TrainOptions& options, const FakeImages& images,
+                    const Graph& graph = fake_graph()) {
+  try {
+    run_job(options, images, {}, {}, graph);
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool mentions(const std::string& text, const char* part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("a run leaves the files it promises") {
+  const FakeImages images(40);
+  const TrainOptions options = small_options(fresh());
+  const TrainResult result = run_job(options, images);
+  CHECK_FALSE(result.stopped);
+  CHECK(result.step == 14);
+  CHECK(result.tokens == 14 * 24);
+  CHECK(result.train_images == 36);
+  CHECK(result.held_out_images == 4);
+
+  const RunInfo info = read_run(options.out);
+  CHECK(info.status == "finished");
+  CHECK(info.step == 14);
+  CHECK(info.model_sha256 == "0123456789abcdef");
+  CHECK(info.images_fingerprint == images.fingerprint());
+  CHECK(info.origin.model_path == "/models/fake.onnx");
+  CHECK_FALSE(fs::exists(options.out / "lock"));
+
+  for (const RunTap& tap : info.taps) {
+    const SaeFile sae = load_sae(sae_path(options.out, tap));
+    CHECK(sae.spec.n == 2 * sae.spec.d);
+    CHECK(sae.spec.k == 3);
+    CHECK(sae.tap == tap.name);
+    const auto config = nlohmann::json::parse(read_file(options.out / tap.folder / "config.json"));
+    CHECK(config.at("start_norm") > 0);
+    CHECK(config.at("learning_rate") > 0);
+    CHECK(config.at("scale").get<float>() == sae.parameters.scale);
+    const auto eval = nlohmann::json::parse(read_file(options.out / tap.folder / "eval.json"));
+    CHECK(eval.at("tokens") == 4 * 16);
+    CHECK(eval.at("fvu").get<double>() > 0);
+    CHECK(eval.at("sae_sha256") == sha256_of_file(sae_path(options.out, tap)));
+    std::ifstream metrics(options.out / tap.folder / "metrics.jsonl");
+    std::vector<int64_t> steps;
+    for (std::string line; std::getline(metrics, line);) {
+      const auto json = nlohmann::json::parse(line);
+      steps.push_back(json.at("step"));
+      for (const char* field : {"tokens", "loss", "fvu", "l0", "dead", "lr", "tokens_per_s"}) {
+        CHECK(json.at(field).is_number());
+      }
+    }
+    CHECK(steps == std::vector<int64_t>{4, 8, 12, 14});
+  }
+}
+
+TEST_CASE("held-out figures are those of the saved autoencoder on every tenth image") {
+  const FakeImages images(40);
+  const TrainOptions options = small_options(fresh());
+  const TrainResult result = run_job(options, images);
+  std::vector<SaeFile> saes;
+  for (const TapResult& tap : result.taps) saes.push_back(load_sae(sae_path(options.out, tap.tap)));
+  FakeControl control;
+  const EvaluateResult again = evaluate(fake_device(control), fake_graph(), images, saes,
+                                        {.images = {9, 19, 29, 39}, .forward_batch = 4});
+  for (size_t i = 0; i < 2; ++i) {
+    REQUIRE(result.taps[i].held_out);
+    CHECK(result.taps[i].held_out->fvu == doctest::Approx(again.evaluations[i].metrics.fvu).epsilon(1e-12));
+    CHECK(result.taps[i].held_out->dead_latents == again.evaluations[i].metrics.dead_latents);
+  }
+}
+
+TEST_CASE("an interrupted run ends with the same bytes as one never stopped") {
+  FakeImages images(40);
+  images.unreadable = {{5, "broken"}, {19, "held out and broken"}, {30, "broken"}};
+  for (const std::vector<std::string>& taps : {std::vector<std::string>{"a"}, {"a", "b"}, {"c", "b"}}) {
+    TrainOptions options = small_options(fresh());
+    options.taps = taps;
+    if (taps[0] == "c") options.tied = false;
+    run_job(options, images);
+    const auto expected = result_files(options.out);
+    CHECK(expected.size() == 4 * taps.size());
+    for (int64_t stop : {0, 1, 3, 6, 7, 8, 13, 14}) {
+      TrainOptions again = options;
+      again.out = fresh();
+      const TrainResult stopped = run_job(again, images, stop_after(stop));
+      CHECK(stopped.stopped);
+      CHECK(stopped.step == stop);
+      CHECK(read_run(again.out).status == "stopped");
+      again.resume = true;
+      again.max_memory = 1 << 22;  // enough for the buffers; whether activations are kept changes nothing
+      const TrainResult finished = run_job(again, images);
+      CHECK_FALSE(finished.stopped);
+      CHECK(finished.step == 14);
+      CHECK(result_files(again.out) == expected);
+      const RunInfo info = read_run(again.out);
+      REQUIRE(info.skipped.size() == 3);
+      for (const SkippedImage& image : info.skipped) CHECK(mentions(image.reason, "broken"));
+    }
+  }
+}
+
+TEST_CASE("many interruptions, one after the other") {
+  const FakeImages images(40);
+  TrainOptions options = small_options(fresh());
+  run_job(options, images);
+  TrainOptions again = options;
+  again.out = fresh();
+  for (int64_t step = 1; step <= 14; ++step) {
+    again.resume = step > 1;
+    run_job(again, images, stop_after(step));
+  }
+  again.resume = true;
+  run_job(again, images);
+  CHECK(result_files(again.out) == result_files(options.out));
+  CHECK(std::distance(fs::directory_iterator(again.out / "checkpoints"), fs::directory_iterator()) == 2);
+}
+
+TEST_CASE(
+    "periodic checkpoints, the clock, the kind of memory and the log interval do not change the bytes") {
+  const FakeImages images(40);
+  TrainOptions options = small_options(fresh());
+  run_job(options, images);
+  const auto expected = result_files(options.out);
+  TrainOptions often = options;
+  often.out = fresh();
+  often.checkpoint_every = {3, 0};
+  often.log_every = 1;
+  run_job(often, images);
+  CHECK(result_files(often.out) == expected);
+  TrainOptions timed = options;
+  timed.out = fresh();
+  timed.checkpoint_every = {0, 1e-9};
+  timed.log_every = 100;
+  run_job(timed, images, {}, {.host = false});
+  CHECK(result_files(timed.out) == expected);
+}
+
+TEST_CASE("a tap trains alone as it does among others, and another seed trains another way") {
+  const FakeImages images(40);
+  const TrainOptions both = small_options(fresh());
+  run_job(both, images);
+  TrainOptions alone = both;
+  alone.out = fresh();
+  alone.taps = {"b"};
+  run_job(alone, images);
+  CHECK(read_file(alone.out / "b" / "sae.safetensors") == read_file(both.out / "b" / "sae.safetensors"));
+  alone.out = fresh();
+  alone.seed = 1;
+  run_job(alone, images);
+  CHECK(read_file(alone.out / "b" / "sae.safetensors") != read_file(both.out / "b" / "sae.safetensors"));
+}
+
+TEST_CASE("tokens may be raised, not lowered below what is done") {
+  const FakeImages images(40);
+  const TrainOptions options = small_options(fresh());
+  run_job(options, images);
+  TrainOptions more = resumed(options);
+  more.tokens = 20 * 24;
+  CHECK(run_job(more, images).step == 20);
+  CHECK(read_run(options.out).total_steps == 20);
+  TrainOptions less = resumed(options);
+  less.tokens = 15 * 24;
+  CHECK(mentions(refusal(less, images), "at least 480"));
+}
+
+TEST_CASE("resuming with what does not fit names the difference") {
+  const FakeImages images(40);
+  const TrainOptions options = small_options(fresh());
+  run_job(options, images, stop_after(5));
+  const auto change = [&](auto&& spoil) {
+    TrainOptions other = resumed(options);
+    spoil(other);
+    return refusal(other, images);
+  };
+  CHECK(mentions(change([](TrainOptions& o) { o.k = 4; }), "--k is 4"));
+  CHECK(mentions(change([](TrainOptions& o) { o.seed = 4; }), "--seed"));
+  CHECK(mentions(change([](TrainOptions& o) { o.batch = 12; }), "--batch"));
+  CHECK(mentions(change([](TrainOptions& o) { o.taps = {"a"}; }), "--tap"));
+  CHECK(mentions(change([](TrainOptions& o) { o.learning_rate = 1; }), "--lr"));
+  CHECK(mentions(refusal(resumed(options), FakeImages(41)), "other images"));
+  Graph other = fake_graph();
+  other.sha256 = "fedcba";
+  CHECK(mentions(refusal(resumed(options), images, other), "another model"));
+  CHECK_FALSE(fs::exists(options.out / "lock"));
+  CHECK(run_job(resumed(options), images).step == 14);  // none of it did any harm
+}
+
+TEST_CASE("folders that cannot take a run are refused, and nothing is written") {
+  const FakeImages images(40);
+  const fs::path folder = temporary_folder();
+  TrainOptions options = small_options(folder / "run");
+  run_job(options, images, stop_after(1));
+  CHECK(mentions(refusal(options, images), "--resume"));
+  options.out = folder / "file";
+  std::ofstream(options.out) << "x";
+  CHECK(mentions(refusal(options, images), "file where a folder"));
+  options.out = folder / "file" / "run";
+  CHECK(mentions(refusal(options, images), "file where a folder"));
+  options.out = folder / "absent";
+  CHECK(mentions(refusal(resumed(options), images), "no folder"));
+  CHECK_FALSE(fs::exists(options.out));
+  fs::create_directory(folder / "empty");
+  options.out = folder / "empty";
+  CHECK(mentions(refusal(resumed(options), images), "holds no run"));
+  CHECK(fs::is_empty(options.out));
+  options.out = folder / "run";
+  const model::RunLock lock(options.out);
+  CHECK(mentions(refusal(resumed(options), images), "in use"));
+}
+
+TEST_CASE("bad requests leave nothing behind") {
+  const FakeImages images(40);
+  const fs::path parent = temporary_folder();
+  const TrainOptions good = small_options(parent / "deep" / "run");
+  const auto change = [&](auto&& spoil) {
+    TrainOptions other = good;
+    spoil(other);
+    const std::string message = refusal(other, images);
+    CHECK(fs::is_empty(parent));
+    return message;
+  };
+  CHECK(mentions(change([](TrainOptions& o) { o.taps = {"nothing"}; }), "nothing"));
+  CHECK(mentions(change([](TrainOptions& o) { o.taps = {"a", "a"}; }), "share"));
+  CHECK(mentions(change([](TrainOptions& o) { o.taps = {"lock"}; }), "uses itself"));
+  CHECK(mentions(change([](TrainOptions& o) { o.k = 17; }), "1..n = 16"));
+  CHECK(mentions(change([](TrainOptions& o) { o.batch = 0; }), "--batch"));
+  CHECK(mentions(change([](TrainOptions& o) { o.holdout = 0.9; }), "holdout"));
+  CHECK(mentions(change([](TrainOptions& o) { o.positions_per_image = 17; }), "16 positions"));
+  CHECK(mentions(change([](TrainOptions& o) { o.max_memory = 1000; }), "--max-memory"));
+  CHECK(mentions(change([](TrainOptions& o) { o.expansion = 100'000'000; }), "GiB"));
+  CHECK(mentions(change([](TrainOptions& o) { o.buffer_tokens = o.tokens = int64_t{1} << 30; }), "GiB"));
+}
+
+TEST_CASE("images that mostly cannot be read leave nothing behind") {
+  FakeImages images(40);
+  for (int64_t i = 0; i < 30; ++i) images.unreadable[i] = "broken";
+  const fs::path parent = temporary_folder();
+  CHECK(mentions(refusal(small_options(parent / "deep" / "run"), images), "cannot be read"));
+  CHECK(fs::is_empty(parent));
+  images.unreadable.clear();
+  for (int64_t i = 0; i < 10; ++i) images.unreadable[i] = "broken";  // the first eleven read hold one of them
+  TrainOptions strict = small_options(parent / "run");
+  strict.strict = true;
+  CHECK(mentions(refusal(strict, images), ".jpg' cannot be read: broken"));
+  CHECK(fs::is_empty(parent));
+  strict.out = parent;  // a folder that was there stays, and stays empty
+  CHECK(mentions(refusal(strict, images), ".jpg' cannot be read: broken"));
+  CHECK(fs::is_empty(parent));
+}
+
+TEST_CASE("NaN stops at its step, names the tap, and the last checkpoint stays") {
+  FakeImages images(40);
+  TrainOptions options = small_options(fresh());
+  options.holdout = 0;
+  options.checkpoint_every = {2, 0};
+  run_job(options, images, stop_after(7));  // the first round is clean
+  images.poisoned[0] = std::nanf("");
+  for (int64_t i = 1; i < 40; ++i) images.poisoned[i] = std::nanf("");
+  try {
+    run_job(resumed(options), images);
+    FAIL("no error");
+  } catch (const NumericError& error) {
+    CHECK(mentions(error.what(), "tap 'a'"));
+    CHECK(mentions(error.what(), "step 8"));
+    CHECK(mentions(error.what(), "NaN"));
+  }
+  CHECK(read_run(options.out).status == "failed");
+  CHECK(model::CheckpointStore(options.out).choose_verified()->step == 7);
+  images.poisoned.clear();
+  CHECK(run_job(resumed(options), images).step == 14);
+}
+
+TEST_CASE("activations that are not finite from the start name the tap") {
+  FakeImages images(40);
+  for (int64_t i = 0; i < 40; ++i) images.poisoned[i] = INFINITY;
+  CHECK_THROWS_AS(run_job(small_options(fresh()), images), NumericError);
+}
+
+TEST_CASE("a damaged newest checkpoint falls back, and the end is still the same") {
+  const FakeImages images(40);
+  TrainOptions options = small_options(fresh());
+  run_job(options, images);
+  const auto expected = result_files(options.out);
+  TrainOptions again = options;
+  again.out = fresh();
+  again.checkpoint_every = {5, 0};
+  run_job(again, images, stop_after(9));
+  fs::resize_file(again.out / "checkpoints" / "9" / "b" / "state.safetensors", 100);
+  const TrainResult result = run_job(resumed(again), images);
+  CHECK(result.step == 14);
+  CHECK(result_files(again.out) == expected);
+  std::ifstream metrics(again.out / "a" / "metrics.jsonl");
+  std::vector<int64_t> steps;
+  for (std::string line; std::getline(metrics, line);)
+    steps.push_back(nlohmann::json::parse(line).at("step"));
+  CHECK(steps == std::vector<int64_t>{4, 8, 12, 14});
+}
+
+TEST_CASE("epochs count tokens, and a job shorter than its buffer reads no more than it needs") {
+  const FakeImages images(40);
+  TrainOptions options = small_options(fresh());
+  options.epochs = 2;
+  options.tokens = 1;
+  CHECK(run_job(options, images).step == (2 * 36 * 16 + 23) / 24);
+  CHECK(read_run(options.out).options.tokens == 2 * 36 * 16);
+  TrainOptions brief = small_options(fresh());
+  brief.tokens = 24;
+  FakeControl control;
+  FakeImages few(400);
+  brief.holdout = 0;
+  brief.buffer_tokens = 100'000;
+  CHECK(run_job(brief, few).step == 1);
+  CHECK(few.reads <= 2);
+}
+
+TEST_CASE("progress tells where the job is") {
+  const FakeImages images(40);
+  TrainCallbacks callbacks;
+  std::vector<int64_t> steps;
+  bool read = false, evaluated = false;
+  callbacks.progress = [&](const TrainProgress& progress) {
+    CHECK(progress.total_steps == 14);
+    if (progress.phase == TrainProgress::Phase::kTraining) steps.push_back(progress.step);
+    if (progress.phase == TrainProgress::Phase::kReading)
+      read = read || progress.images == progress.total_images;
+    if (progress.phase == TrainProgress::Phase::kEvaluating) evaluated = progress.images == 4;
+    if (progress.step >= 5) CHECK(progress.taps.size() == 2);
+  };
+  run_job(small_options(fresh()), images, callbacks);
+  CHECK(steps.size() == 14);
+  CHECK(steps.back() == 14);
+  CHECK(read);
+  CHECK(evaluated);
+}
