@@ -38,8 +38,10 @@ find_images() {
   done
 }
 
-# A figure of the run's timings, in seconds; empty when the file does not have it.
-run_seconds() { tr -d '\n ' <"$1/run.json" | sed -n "s/.*\"seconds\":{[^}]*\"$2\":\([0-9.eE+-]*\).*/\1/p"; }
+# A figure of the run's timings, in seconds.
+run_seconds() {
+  LC_ALL=C printf '%.1f' "$(tr -d '\n ' <"$1/run.json" | sed -n "s/.*\"seconds\":{[^}]*\"$2\":\([0-9.eE+-]*\).*/\1/p")"
+}
 
 banner() {
   say ""
@@ -82,6 +84,5 @@ say "== train${model:+ on $model}"
 ended=$SECONDS
 
 echo
-echo "run folder: $run"
 echo "total $(seconds_text $((ended - started))): install and build $(seconds_text $((built - started)))," \
   "model, training and evaluation $(seconds_text $((ended - built))), of which training $(run_seconds "$run" training) s"

@@ -79,7 +79,7 @@ class Quickstart(unittest.TestCase):
         self.assertNotIn("--synthetic", options)
         self.assertNotIn("NO ", done.stderr)
         self.assertIn("the table", done.stdout)
-        self.assertRegex(done.stdout, r"total \d+ s: .* of which training 7.25 s")
+        self.assertRegex(done.stdout, r"total \d+ s: .* of which training 7.2 s")
 
     def test_the_data_variable_wins_and_nothing_else_is_searched(self):
         self.data(self.top / "shared")
