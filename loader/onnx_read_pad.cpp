@@ -1,6 +1,7 @@
 // Pad: of images, and of the squares in a spelled-out local response normalisation.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "loader/onnx_fold.h"
@@ -87,10 +88,6 @@ bool pads_square(Importer& importer, const NodeView& node, const Padding& paddin
 void pad_image(Importer& importer, const NodeView& node, const Padding& padding) {
   Activation source = importer.elementwise_input(node, 0);
   const PadOp pad = pad_op(node, padding, source.axes);
-  if (pad.begin == std::array<int64_t, 2>{} && pad.end == std::array<int64_t, 2>{}) {
-    importer.bind(node, std::move(source));
-    return;
-  }
   Shape shape = importer.shape(source.value);
   for (size_t axis = 0; axis < 2; ++axis) {
     int64_t& extent = shape[axis + 2];
@@ -104,7 +101,12 @@ void pad_image(Importer& importer, const NodeView& node, const Padding& padding)
 
 void read_pad(Importer& importer, const NodeView& node) {
   const Padding padding = read_padding(importer, node, importer.activation(node, 0).rank());
-  if (!pads_square(importer, node, padding)) pad_image(importer, node, padding);
+  const bool pads_nothing = std::ranges::all_of(padding.amounts, [](int64_t amount) { return amount == 0; });
+  if (pads_nothing) {
+    importer.bind(node, importer.activation(node, 0));
+  } else if (!pads_square(importer, node, padding)) {
+    pad_image(importer, node, padding);
+  }
 }
 
 }  // namespace branchsae::loader

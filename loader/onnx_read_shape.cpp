@@ -245,14 +245,19 @@ std::vector<Extent> resolve_target(Importer& importer, const NodeView& node, std
 }
 
 /// The source's axes under a target that only leaves out or adds axes of extent 1; unset when it does more.
+/// With `guesses`, a size that cannot be computed is taken for the open one in its place.
 std::optional<std::vector<int>> matching_axes(const Activation& source, const std::vector<Extent>& extents,
-                                              const std::vector<Extent>& target) {
+                                              const std::vector<Extent>& target, bool guesses) {
+  const auto matches = [&](const Extent& extent, const Extent& wanted) {
+    if (wanted.kind == Extent::Kind::kUnknown) return guesses && extent.kind == Extent::Kind::kOpen;
+    return extent == wanted;
+  };
   std::vector<int> axes;
   size_t next = 0;
-  for (const Extent& extent : target) {
-    const bool is_one = extent.is_known(1);
+  for (const Extent& wanted : target) {
+    const bool is_one = wanted.is_known(1);
     while (!is_one && next < extents.size() && extents[next].is_known(1)) ++next;  // left out
-    if (next < extents.size() && extents[next] == extent && extent.kind != Extent::Kind::kUnknown) {
+    if (next < extents.size() && matches(extents[next], wanted)) {
       axes.push_back(source.axes[next++]);
     } else if (is_one) {
       axes.push_back(kAddedAxis);
@@ -307,9 +312,11 @@ void read_reshape(Importer& importer, const NodeView& node) {
   if (!source.lrn) source = importer.elementwise_input(node, 0);
   const std::vector<Extent> extents = importer.extents(source);
   const std::vector<Extent> target = resolve_target(importer, node, wanted.integers, extents);
+  // PyTorch's way to LRN reshapes there and back; the division at its end checks that the axes are the same.
+  const bool is_lrn = source.lrn || importer.root_of_square(source.value) != kNoValue;
   if (target == extents && std::ranges::find(target, Extent::unknown()) == target.end()) {
     importer.bind(node, std::move(source));
-  } else if (auto axes = matching_axes(source, extents, target)) {
+  } else if (auto axes = matching_axes(source, extents, target, is_lrn)) {
     source.axes = std::move(*axes);
     importer.bind_view(node, std::move(source));
   } else if (source.is_plain() && is_flattening(extents, target)) {
