@@ -14,7 +14,7 @@ the ONNX model zoo's is downloaded to data/model/ (BRANCHSAE_MODEL_URL, BRANCHSA
 BRANCHSAE_MODEL_URL=none: do not download). What is still missing is made up: random weights, drawn pictures.
 
   BRANCHSAE_BUILD_DIR  build folder (build/)
-  BRANCHSAE_TOKENS     training tokens a branch, as in 300k (default of `branchsae demo`)
+  BRANCHSAE_TOKENS     training tokens a branch, as in 300k; like every option of `branchsae demo`
 TEXT
 }
 
@@ -65,7 +65,6 @@ fi
 
 run=$root/runs/quickstart-$(date +%Y%m%d-%H%M%S)
 arguments=(demo --out "$run")
-[[ -n ${BRANCHSAE_TOKENS:-} ]] && arguments+=(--tokens "$BRANCHSAE_TOKENS")
 [[ -n $model ]] && arguments+=(--model "$model")
 if [[ -z $model || ${#images[@]} -eq 0 ]]; then arguments+=(--synthetic "$root/data/synthetic"); fi
 if [[ -z $model ]]; then

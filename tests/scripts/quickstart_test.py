@@ -151,11 +151,6 @@ class Quickstart(unittest.TestCase):
                 self.assertNotEqual(done.returncode, 0)
                 self.assertNotIn("total", done.stdout)
 
-    def test_tokens_are_passed_on(self):
-        self.data(self.root / "data")
-        self.run_script(BRANCHSAE_TOKENS="300k")
-        self.assertEqual(self.arguments()[0]["--tokens"], "300k")
-
 
 if __name__ == "__main__":
     cases.run()
