@@ -2,7 +2,8 @@
 // against plain C++ on data whose sums are exact.
 #include <doctest/doctest.h>
 
-#include <cstring>
+#include <algorithm>
+#include <bit>
 
 #include "cpu/sae/tile.h"
 #include "tests/cpu/sae_cases.h"
@@ -17,8 +18,11 @@ struct Encoded {
   std::vector<float> p, maxima;
   std::vector<uint64_t> masks;
   bool operator==(const Encoded& other) const {
-    const auto same = [](const auto& a, const auto& b) {
-      return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0;
+    const auto same = [](const std::vector<float>& a, const std::vector<float>& b) {
+      return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](float x, float y) {
+        return std::bit_cast<uint32_t>(x + 0.0F) ==
+               std::bit_cast<uint32_t>(y + 0.0F);  // zeros of either sign
+      });
     };
     return same(p, other.p) && same(maxima, other.maxima) && masks == other.masks;
   }
