@@ -67,7 +67,6 @@ struct SaeStep {
   int64_t adam_step = 1;           ///< 1 for the first; bias correction
   int64_t dead_after = 1'000'000;  ///< tokens without firing after which a latent counts as dead
   float aux_alpha = 0.0F;
-  float b_enc_rate = 1.0F;  ///< b_enc moves by this times the learning rate
 };
 
 /// Sums over what has been stepped since the last read_stats_sync(); scaled units, double.

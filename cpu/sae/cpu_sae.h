@@ -42,11 +42,6 @@ struct GradientTarget {
   float *w, *w_dec, *b_enc;  ///< [n, d], [n, d] or null, [n]
 };
 
-/// Adam's factors of one step: the rows' and b_enc's, which may move at another rate.
-struct StepFactors {
-  AdamFactors rows, b_enc;
-};
-
 class CpuSae final : public SaeExecutor {
  public:
   CpuSae(const SaeSpec& spec, int threads);
@@ -107,7 +102,7 @@ class CpuSae final : public SaeExecutor {
 
   // cpu_sae_update.cpp: gradient rows and Adam
   void update(const Batch& batch, const SaeStep& step, const GradientTarget* target);
-  void update_block(int64_t panel, int64_t slice, const Batch& batch, const StepFactors& adam,
+  void update_block(int64_t panel, int64_t slice, const Batch& batch, const AdamFactors& adam,
                     const GradientTarget* target, TileWorkspace& work);
   float latent_gradient(int64_t latent, int64_t slice, TileWorkspace& work);
   bool latent_fired(int64_t latent, const Batch& batch);

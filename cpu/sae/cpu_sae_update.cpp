@@ -21,11 +21,11 @@ void prefetch(const float* data, int64_t count) {
   for (int64_t j = 0; j < count; j += kLanes) __builtin_prefetch(data + j, 1, 2);
 }
 
-AdamFactors adam_factors(const SaeStep& step, float rate = 1.0F) {
+AdamFactors adam_factors(const SaeStep& step) {
   const double bias1 = 1.0 - std::pow(static_cast<double>(step.beta1), static_cast<double>(step.adam_step));
   const double bias2 = 1.0 - std::pow(static_cast<double>(step.beta2), static_cast<double>(step.adam_step));
   return {step.beta1, step.beta2, step.epsilon,
-          static_cast<float>(static_cast<double>(rate) * static_cast<double>(step.learning_rate) / bias1),
+          static_cast<float>(static_cast<double>(step.learning_rate) / bias1),
           static_cast<float>(1.0 / bias2)};
 }
 
@@ -55,7 +55,7 @@ void normalise(float* row, int64_t count) {
 void CpuSae::update(const Batch& batch, const SaeStep& step, const GradientTarget* target) {
   const bool sorted = layout_.scheme == GradientScheme::kSorted;
   const int64_t aux_rows = dead_count_ > 0 ? batch.size() : 0;
-  const StepFactors adam{adam_factors(step), adam_factors(step, step.b_enc_rate)};
+  const AdamFactors adam = adam_factors(step);
 #pragma omp parallel num_threads(threads_)
   {
     const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
@@ -84,7 +84,7 @@ void CpuSae::update(const Batch& batch, const SaeStep& step, const GradientTarge
   }
 }
 
-void CpuSae::update_block(int64_t panel, int64_t slice, const Batch& batch, const StepFactors& adam,
+void CpuSae::update_block(int64_t panel, int64_t slice, const Batch& batch, const AdamFactors& adam,
                           const GradientTarget* target, TileWorkspace& work) {
   const int64_t first = panel * kPanel, count = std::min(kPanel, spec_.n - first);
   const int64_t column = layout_.slice_begin(slice), width = layout_.slice_width(slice);
@@ -102,7 +102,7 @@ void CpuSae::update_block(int64_t panel, int64_t slice, const Batch& batch, cons
     kernels_.add_scaled(bias_gradients[i], parameters_.w.data() + latent * layout_.d_padded + column,
                         b_pre_sums, width);
     if (target == nullptr) {
-      squares += apply_row(latent, slice, adam.rows, work);
+      squares += apply_row(latent, slice, adam, work);
       continue;
     }
     const int64_t real = std::min(width, layout_.d - column), offset = latent * layout_.d + column;
@@ -117,7 +117,7 @@ void CpuSae::update_block(int64_t panel, int64_t slice, const Batch& batch, cons
   kernels_.pack_panel({parameters_.w.data() + first * layout_.d_padded + column, layout_.d_padded, count,
                        std::min(width, layout_.d - column),
                        parameters_.packed.data() + (panel * layout_.d + column) * kPanel});
-  if (slice == 0) update_biases(panel, bias_gradients, fired, batch, adam.b_enc);
+  if (slice == 0) update_biases(panel, bias_gradients, fired, batch, adam);
 }
 
 // One slice of the gradient of a latent's rows into work.gradient (and gradient_dec); returns its db_enc.

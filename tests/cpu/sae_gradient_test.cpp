@@ -35,7 +35,6 @@ void make_dead(std::vector<int64_t>& last_fired) {
 SaeStep step_of(const Variant& variant) {
   SaeStep step;
   step.learning_rate = 1e-2F;
-  step.b_enc_rate = 0.25F;
   step.dead_after = 500;
   step.aux_alpha = variant.aux_k > 0 ? 0.25F : 0.0F;
   return step;

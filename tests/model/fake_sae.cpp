@@ -49,7 +49,7 @@ class FakeSae : public SaeExecutor {
     SaeGradients gradients = compute(tokens, true);
     if (!spec_.tied) adam(parameters_.w_dec, gradients.w_dec, optimizer_.m_w_dec, optimizer_.v_w_dec, step);
     adam(parameters_.w, gradients.w, optimizer_.m_w, optimizer_.v_w, step);
-    adam(parameters_.b_enc, gradients.b_enc, optimizer_.m_b_enc, optimizer_.v_b_enc, step, step.b_enc_rate);
+    adam(parameters_.b_enc, gradients.b_enc, optimizer_.m_b_enc, optimizer_.v_b_enc, step);
     adam(parameters_.b_pre, gradients.b_pre, optimizer_.m_b_pre, optimizer_.v_b_pre, step);
     stats_.dead = std::ranges::count_if(optimizer_.last_fired, [&](int64_t fired) {
       return optimizer_.tokens_seen - fired >= step.dead_after;
@@ -196,14 +196,13 @@ class FakeSae : public SaeExecutor {
     }
   }
 
-  static void adam(HostTensor& p, const HostTensor& g, HostTensor& m, HostTensor& v, const SaeStep& step,
-                   float rate = 1.0F) {
+  static void adam(HostTensor& p, const HostTensor& g, HostTensor& m, HostTensor& v, const SaeStep& step) {
     const double correct1 = 1 - std::pow(step.beta1, step.adam_step);
     const double correct2 = 1 - std::pow(step.beta2, step.adam_step);
     for (int64_t i = 0; i < p.size(); ++i) {
       m[i] = step.beta1 * m[i] + (1 - step.beta1) * g[i];
       v[i] = step.beta2 * v[i] + (1 - step.beta2) * g[i] * g[i];
-      p[i] -= static_cast<float>(rate * step.learning_rate * (m[i] / correct1) /
+      p[i] -= static_cast<float>(step.learning_rate * (m[i] / correct1) /
                                  (std::sqrt(v[i] / correct2) + step.epsilon));
     }
   }

@@ -33,14 +33,14 @@ auto row_of(Vector& matrix, int64_t row, int64_t d) {
 }
 
 void adam(const std::vector<double>& gradient, const SaeStep& step, std::vector<double>& w,
-          std::vector<double>& m, std::vector<double>& v, float rate = 1.0F) {
+          std::vector<double>& m, std::vector<double>& v) {
   const auto beta1 = static_cast<double>(step.beta1), beta2 = static_cast<double>(step.beta2);
   const auto t = static_cast<double>(step.adam_step);
   for (size_t i = 0; i < w.size(); ++i) {
     m[i] = beta1 * m[i] + (1 - beta1) * gradient[i];
     v[i] = beta2 * v[i] + (1 - beta2) * gradient[i] * gradient[i];
     const double mean = m[i] / (1 - std::pow(beta1, t)), square = v[i] / (1 - std::pow(beta2, t));
-    w[i] -= static_cast<double>(rate) * static_cast<double>(step.learning_rate) * mean /
+    w[i] -= static_cast<double>(step.learning_rate) * mean /
             (std::sqrt(square) + static_cast<double>(step.epsilon));
   }
 }
@@ -209,7 +209,7 @@ SaeResult Sae::step(View<const float, 2> x, const SaeStep& step) {
   }
   adam(gradient.w, step, vectors.w, m.w, v.w);
   adam(gradient.w_dec, step, vectors.w_dec, m.w_dec, v.w_dec);
-  adam(gradient.b_enc, step, vectors.b_enc, m.b_enc, v.b_enc, step.b_enc_rate);
+  adam(gradient.b_enc, step, vectors.b_enc, m.b_enc, v.b_enc);
   adam(gradient.b_pre, step, vectors.b_pre, m.b_pre, v.b_pre);
   if (spec_.unit_norm) {
     for (int64_t i = 0; i < spec_.n; ++i) {
