@@ -66,10 +66,9 @@ PadOp pad_op(const NodeView& node, const Padding& padding, const std::vector<int
 /// Zero channels added to a square begin a local response normalisation; false when this is something else.
 bool pads_square(Importer& importer, const NodeView& node, const Padding& padding) {
   Activation square = importer.activation(node, 0);
-  const ValueId root = importer.root_of_square(square.value);
-  if (!square.is_plain() || root == kNoValue || padding.value != 0) return false;
+  if (!square.lrn || !square.lrn->is_square() || padding.value != 0) return false;
   const size_t count = padding.axes.size();
-  LrnDenominator lrn;
+  LrnDenominator& lrn = *square.lrn;
   for (size_t i = 0; i < count; ++i) {
     const int64_t begin = padding.amounts[i], end = padding.amounts[count + i];
     if (begin == 0 && end == 0) continue;
@@ -78,9 +77,6 @@ bool pads_square(Importer& importer, const NodeView& node, const Padding& paddin
     lrn.pad_begin = begin;
     lrn.pad_end = end;
   }
-  if (lrn.pad_begin == 0 && lrn.pad_end == 0) return false;
-  square.value = root;
-  square.lrn = lrn;
   importer.bind(node, std::move(square));
   return true;
 }

@@ -144,7 +144,10 @@ void read_squeeze(Importer& importer, const NodeView& node) {
     is_dropped[at] = true;
   }
   Shape shape;
-  Activation view = is_constant ? Activation{} : importer.activation(node, 0);
+  Activation view;
+  if (!is_constant)
+    view = importer.is_lrn_denominator(node, 0) ? importer.activation(node, 0)
+                                                : importer.elementwise_input(node, 0);
   std::vector<int> kept;
   for (size_t i = 0; i < extents.size(); ++i) {
     if (is_dropped[i]) continue;
@@ -309,14 +312,14 @@ void read_reshape(Importer& importer, const NodeView& node) {
     return;
   }
   Activation source = importer.activation(node, 0);
-  if (!source.lrn) source = importer.elementwise_input(node, 0);
+  const bool stays_pending = source.lrn && (!source.lrn->is_square() || wanted.size() == 5);
+  if (!stays_pending) source = importer.elementwise_input(node, 0);
   const std::vector<Extent> extents = importer.extents(source);
   const std::vector<Extent> target = resolve_target(importer, node, wanted.integers, extents);
   // PyTorch's way to LRN reshapes there and back; the division at its end checks that the axes are the same.
-  const bool is_lrn = source.lrn || importer.root_of_square(source.value) != kNoValue;
   if (target == extents && std::ranges::find(target, Extent::unknown()) == target.end()) {
     importer.bind(node, std::move(source));
-  } else if (auto axes = matching_axes(source, extents, target, is_lrn)) {
+  } else if (auto axes = matching_axes(source, extents, target, stays_pending)) {
     source.axes = std::move(*axes);
     importer.bind_view(node, std::move(source));
   } else if (source.is_plain() && is_flattening(extents, target)) {
