@@ -90,6 +90,7 @@ void Progress::update(int64_t done, const std::string& extra) {
   const auto now = Clock::now();
   if (seconds(now - drawn_) < (terminal_ ? kTerminalSeconds : kLineSeconds)) return;
   drawn_ = now;
+  release_info();
   measure_rate(done, now);
   if (terminal_) {
     const int columns = terminal_columns();

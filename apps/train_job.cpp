@@ -74,14 +74,10 @@ TrainResult run_train_job(const Context& context, const Device& device, const Gr
   {
     TrainBar bar(context.common.progress());
     TrainCallbacks callbacks;
-    callbacks.progress = [&](const TrainProgress& now) {
-      release_info();  // the first report: everything has been checked
-      bar.report(now);
-    };
+    callbacks.progress = [&](const TrainProgress& now) { bar.report(now); };
     callbacks.stop_requested = [] { return stop_signal() != 0; };
     result = train(device, graph, images, options, origin, callbacks);
   }
-  release_info();
   warn_of_skipped(result->skipped);
   if (result->stopped) {
     info(fmt::format("stopped at step {} of {}; go on with: branchsae train --resume {}", result->step,

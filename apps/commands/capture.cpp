@@ -176,7 +176,8 @@ void run(const Context& context, const Options& o) {
 void add_capture(Application& application) {
   auto o = std::make_shared<Options>();
   OptionSet& options = application.add_command(
-      {"capture", "write activations of layers, branches or tensors as .npy",
+      {"capture", "MODEL IMAGES... --tap TAP... --out DIR",
+       "write activations of layers, branches or tensors as .npy",
        "Runs the network on images and writes what each tap computes to DIR/<tap>.npy: float32 [N, H, W, C], "
        "or\n"
        "[N, C] where there is no grid. DIR/names.txt has the images' order, DIR/capture.json the same with "

@@ -177,7 +177,7 @@ void run(const Context& context, const Options& o) {
 void add_classify(Application& application) {
   auto o = std::make_shared<Options>();
   OptionSet& options = application.add_command(
-      {"classify", "what the network says the images show",
+      {"classify", "MODEL IMAGES...", "what the network says the images show",
        "Runs the network on images and prints the likeliest classes with their probabilities; for labelled\n"
        "images also the share that the first guess (top1) and the first five (top5) get right.",
        "  branchsae classify googlenet.onnx photo.jpg\n"

@@ -124,7 +124,7 @@ void run(const Context& context, const Options& o) {
 void add_demo(Application& application) {
   auto o = std::make_shared<Options>();
   OptionSet& options = application.add_command(
-      {"demo", "the whole job on what is at hand, small",
+      {"demo", "[IMAGES...]", "the whole job on what is at hand, small",
        "Trains the five autoencoders of the 5x5 branches of mixed4a to mixed4e on the model and photos that "
        "it\n"
        "finds in $BRANCHSAE_DATA, ./data or ../shared, and prints how well they do on held-out photos.",

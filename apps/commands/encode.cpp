@@ -165,7 +165,7 @@ void run(const Context& context, const Options& o) {
 void add_encode(Application& application) {
   auto o = std::make_shared<Options>();
   OptionSet& options = application.add_command(
-      {"encode", "write the active latents of every position as .npy",
+      {"encode", "RUN [IMAGES...] --out DIR", "write the active latents of every position as .npy",
        "Runs images through the network and the run's autoencoders and writes, for each tap, which latents "
        "are\n"
        "active at every position: DIR/<tap>.indices.npy (int32 [tokens, k], ascending, -1 where fewer are "

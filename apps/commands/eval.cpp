@@ -89,14 +89,10 @@ void run(const Context& context, const Options& o) {
   {
     Progress progress("eval", std::ssize(options.images), "images", context.common.progress());
     EvaluateCallbacks callbacks;
-    callbacks.progress = [&](int64_t done, int64_t) {
-      release_info();
-      progress.update(done);
-    };
+    callbacks.progress = [&](int64_t done, int64_t) { progress.update(done); };
     callbacks.stop_requested = [] { return stop_signal() != 0; };
     result = evaluate(device, opened.graph, *opened.images, saes, options, callbacks);
   }
-  release_info();
   check_stop();
   warn_of_skipped(result.skipped);
   print(context, opened, result, opened.same_images && !o.all ? "held-out" : "given");
@@ -107,7 +103,7 @@ void run(const Context& context, const Options& o) {
 void add_eval(Application& application) {
   auto o = std::make_shared<Options>();
   OptionSet& options = application.add_command(
-      {"eval", "how well a run's autoencoders reconstruct",
+      {"eval", "RUN [IMAGES...]", "how well a run's autoencoders reconstruct",
        "Reconstructs the tokens of images that the autoencoders were not trained on and prints, for each "
        "tap:\n"
        "  FVU     sum |x - x_hat|^2 / sum |x - mean x|^2 (explained variance = 1 - FVU)\n"

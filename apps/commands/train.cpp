@@ -104,7 +104,7 @@ void run(const Context& context, const Arguments& a) {
 void add_train(Application& application) {
   auto a = std::make_shared<Arguments>();
   OptionSet& options = application.add_command(
-      {"train", "train sparse autoencoders, one a tap",
+      {"train", "MODEL IMAGES... --tap TAP... --out RUN", "train sparse autoencoders, one a tap",
        "Trains one k-sparse autoencoder on each tap, all from the same forward passes, into the folder RUN; "
        "at\n"
        "the end each is evaluated on held-out images. Ctrl-C finishes the step and writes a checkpoint;\n"

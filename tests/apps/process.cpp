@@ -31,6 +31,8 @@ std::vector<std::string> environment_of(const ProcessOptions& options) {
     // Options must come from the test alone.
     if (std::strncmp(*entry, "BRANCHSAE_", 10) != 0) all.emplace_back(*entry);
   }
+  // Two threads that wait for each other at every layer take seconds when the machine is busy otherwise.
+  if (!options.environment.contains("BRANCHSAE_THREADS")) all.emplace_back("BRANCHSAE_THREADS=1");
   for (const auto& [name, value] : options.environment) all.push_back(name + "=" + value);
   return all;
 }

@@ -238,8 +238,9 @@ TEST_CASE("killed, resumed: the same bytes as never stopped") {
 
 TEST_CASE("a second signal ends the process at once") {
   const fs::path run = temporary_folder() / "run";
-  const ProcessResult result = run_program(
-      train(run, {"--tokens", "100M"}), {.signal_when = "branchsae: device", .signal = SIGINT, .signals = 2});
+  const ProcessResult result =
+      run_program(train(run, {"--tokens", "100M", "-v"}),
+                  {.signal_when = "branchsae: device", .signal = SIGINT, .signals = 2});
   CHECK(result.code == 128 + SIGINT);
 }
 
