@@ -200,14 +200,23 @@ void Importer::add_graph_outputs() {
     }
     if (found == operands_.end()) continue;
     const auto* activation = std::get_if<Activation>(&found->second);
-    if (activation == nullptr || !activation->is_plain()) continue;  // a constant, or part of a node
-    if (std::ranges::find(graph_.outputs, activation->value) == graph_.outputs.end()) {
-      graph_.outputs.push_back(activation->value);
-    }
+    if (activation != nullptr) add_graph_output(output.name(), *activation);  // constants are no outputs
   }
   if (graph_.outputs.empty()) {
     throw InputError(fmt::format("{}: no output of the graph depends on its input", file_name_));
   }
+}
+
+void Importer::add_graph_output(const std::string& name, const Activation& activation) {
+  ValueId value = activation.value;
+  if (!activation.is_plain()) {
+    const auto writes = [&](const ::onnx::NodeProto& node) {
+      return std::ranges::find(node.output(), name) != node.output().end();
+    };
+    const auto writer = std::ranges::find_if(proto_.node(), writes);
+    value = materialise(NodeView(*writer, file_name_, file_.opset), activation, name).value;
+  }
+  if (std::ranges::find(graph_.outputs, value) == graph_.outputs.end()) graph_.outputs.push_back(value);
 }
 
 void Importer::convert_node(const ::onnx::NodeProto& proto) {
@@ -294,14 +303,14 @@ const Activation& Importer::activation(const NodeView& node, int index) {
   return *found;
 }
 
+bool Importer::is_lrn_denominator(const NodeView& node, int index) {
+  const Activation& found = activation(node, index);
+  return found.lrn && !found.lrn->is_square();
+}
+
 Activation Importer::elementwise_input(const NodeView& node, int index) {
   const Activation& found = activation(node, index);
   if (found.is_plain()) return found;
-  if (found.lrn) {
-    node.fail(
-        fmt::format("input '{}' is part of a local response normalisation and cannot be used outside it",
-                    printable(node.input(index))));
-  }
   Activation made = materialise(node, found, node.input(index));
   operands_[node.input(index)] = made;
   return made;
@@ -327,11 +336,6 @@ ValueId Importer::matrix_input(const NodeView& node, int index) {
 Extent Importer::open_extent(ValueId value, int axis) const {
   const auto owner = grid_owner_.find(value);
   return Extent::open(int64_t{4} * (owner == grid_owner_.end() ? value : owner->second) + axis);
-}
-
-ValueId Importer::root_of_square(ValueId square) const {
-  const auto found = roots_.find(square);
-  return found == roots_.end() ? kNoValue : found->second;
 }
 
 std::vector<Extent> Importer::extents(const Activation& activation) const {

@@ -35,6 +35,9 @@ struct LrnDenominator {
   double scale = 1, shift = 0;
   double power = 1;
   bool has_power = false;
+
+  /// Nothing but x^2 so far: may still turn out to be a product and no more.
+  bool is_square() const { return size == 0 && pad_begin == 0 && pad_end == 0; }
 };
 
 /// A tensor that depends on the input, as the ONNX file sees it: a graph value under an order of axes
@@ -70,6 +73,8 @@ class Importer {
   /// A constant of integers, all known, of rank 0 or 1.
   std::vector<int64_t> integer_list(const NodeView& node, int index, const char* role);
   const Activation& activation(const NodeView& node, int index);
+  /// True inside a spelled-out LRN, beyond the square.
+  bool is_lrn_denominator(const NodeView& node, int index);
   /// Any order of axes, no pending selection: what elementwise operators need.
   Activation elementwise_input(const NodeView& node, int index);
   /// A value in the order [N, C, H, W].
@@ -84,8 +89,6 @@ class Importer {
   int64_t declared_batch() const { return declared_batch_; }
   MemoryBudget& budget() { return budget_; }
   const std::filesystem::path& folder() const { return folder_; }
-  /// Of the square of a value: that value; else kNoValue.
-  ValueId root_of_square(ValueId square) const;
   /// True when a node or the graph's outputs read this output of the node.
   bool is_output_used(const NodeView& node, int index) const;
 
@@ -104,17 +107,17 @@ class Importer {
   /// Binds the first output to an activation whose axes changed, in its simplest form: added axes take the
   /// place of missing ones, and [N, C, 1, 1] seen through axes {N, C} becomes a Flatten.
   void bind_view(const NodeView& node, Activation activation);
-  /// Remembers that a value is another one multiplied with itself.
-  void note_square(ValueId square, ValueId root) { roots_.emplace(square, root); }
   /// Reads the nodes of a graph inside `node` (a branch of If); its only output is bound to the node's.
   void inline_graph(const NodeView& node, const ::onnx::GraphProto& inner);
-  /// Turns a selection into an Affine, a 1x1 Conv or nothing.
-  Activation materialise(const NodeView& node, const Activation& selection, const std::string& name);
+  /// Turns a selection into an Affine, a 1x1 Conv or nothing, and a square into a product. Throws for what
+  /// is inside a local response normalisation.
+  Activation materialise(const NodeView& node, const Activation& pending, const std::string& name);
 
  private:
   void check_initialisers(const ::onnx::GraphProto& graph);
   void add_graph_input();
   void add_graph_outputs();
+  void add_graph_output(const std::string& name, const Activation& activation);
   void collect_names(const ::onnx::GraphProto& graph);
   void convert_node(const ::onnx::NodeProto& proto);
   void check_operators() const;
@@ -131,7 +134,6 @@ class Importer {
   int64_t declared_batch_ = kDynamic;
   std::unordered_map<std::string, const ::onnx::TensorProto*> initialisers_;
   std::unordered_map<std::string, Operand> operands_;
-  std::unordered_map<ValueId, ValueId> roots_;
   std::unordered_map<ValueId, ValueId> grid_owner_;      ///< value -> the first one with the same H and W
   std::unordered_map<ValueId, ValueId> flatten_source_;  ///< output of a Flatten of [N, C, 1, 1] -> its input
   std::unordered_set<std::string> value_names_;

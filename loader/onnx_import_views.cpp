@@ -1,4 +1,6 @@
 // Activations that are views: axes in another order, axes of extent 1 left out or added, channels picked.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "loader/onnx_import.h"
@@ -81,18 +83,28 @@ void Importer::bind_view(const NodeView& node, Activation activation) {
   bind(node, std::move(activation));
 }
 
-Activation Importer::materialise(const NodeView& node, const Activation& selection, const std::string& name) {
-  Activation made = selection;
+Activation Importer::materialise(const NodeView& node, const Activation& pending, const std::string& name) {
+  Activation made = pending;
   made.is_selection = false;
   made.terms.clear();
-  const std::vector<ChannelTerm>& terms = selection.terms;
-  Shape shape = this->shape(selection.value);
+  made.lrn.reset();
+  const std::vector<ChannelTerm>& terms = pending.terms;
+  Shape shape = this->shape(pending.value);
+  if (pending.lrn) {
+    if (!pending.lrn->is_square()) {
+      node.fail(fmt::format("'{}' is part of a local response normalisation and cannot be had outside it",
+                            printable(name)));
+    }
+    const BinaryOp product{BinaryOp::Kind::kMul};
+    made.value = emit(node, product, {pending.value, pending.value}, name, shape);
+    return made;
+  }
   const int64_t channels = shape[1];
   if (is_every_channel(terms, channels)) {
     if (is_unscaled(terms)) {
-      graph_.aliases.emplace(name, selection.value);
+      graph_.aliases.emplace(name, pending.value);
     } else {
-      made.value = emit(node, affine_of(terms), {selection.value}, name, shape);
+      made.value = emit(node, affine_of(terms), {pending.value}, name, shape);
     }
     return made;
   }
@@ -101,12 +113,12 @@ Activation Importer::materialise(const NodeView& node, const Activation& selecti
   shape[1] = outputs;
   if (shape.size() == 2) {
     LinearOp linear{picking_weight(terms, channels, {outputs, channels}), shifts_of(terms)};
-    made.value = emit(node, std::move(linear), {selection.value}, name, shape);
+    made.value = emit(node, std::move(linear), {pending.value}, name, shape);
   } else {
     ConvOp conv;
     conv.weight = picking_weight(terms, channels, {outputs, channels, 1, 1});
     conv.bias = shifts_of(terms);
-    made.value = emit(node, std::move(conv), {selection.value}, name, shape);
+    made.value = emit(node, std::move(conv), {pending.value}, name, shape);
   }
   return made;
 }

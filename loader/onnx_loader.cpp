@@ -9,7 +9,6 @@
 #include "engine/validate.h"
 #include "loader/onnx_file.h"
 #include "loader/onnx_import.h"
-#include "loader/onnx_lrn_pattern.h"
 #include "loader/preprocess_choice.h"
 #include "model/inception.h"
 
@@ -38,8 +37,7 @@ void check_graph(const Graph& graph) {
 }  // namespace
 
 Graph load_onnx(const std::filesystem::path& path, const LoadOptions& options) {
-  loader::OnnxFile file = loader::read_onnx_file(path, options.max_file_bytes);
-  loader::collapse_lrn(file);
+  const loader::OnnxFile file = loader::read_onnx_file(path, options.max_file_bytes);
   Graph graph = loader::Importer(file, options.max_constant_bytes).run();
   check_graph(graph);
   recognise_blocks(graph);

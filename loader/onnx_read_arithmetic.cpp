@@ -93,6 +93,7 @@ namespace {
 void with_constant(Importer& importer, const NodeView& node, Arithmetic kind, int activation_index) {
   const bool is_reversed = activation_index == 1;
   Activation source = importer.activation(node, activation_index);
+  if (source.lrn && source.lrn->is_square()) source = importer.elementwise_input(node, activation_index);
   if (source.lrn) {
     scale_lrn_denominator(importer, node, kind, activation_index);
     return;
@@ -157,13 +158,15 @@ void read_arithmetic(Importer& importer, const NodeView& node, Arithmetic kind) 
                                         importer.budget()));
   } else if (a_is_constant || b_is_constant) {
     with_constant(importer, node, kind, a_is_constant ? 1 : 0);
-  } else if (kind == Arithmetic::kDiv && importer.activation(node, 1).lrn) {
+  } else if (kind == Arithmetic::kDiv && importer.is_lrn_denominator(node, 1)) {
     divide_by_lrn_denominator(importer, node);
   } else {
     const Activation a = importer.elementwise_input(node, 0), b = importer.elementwise_input(node, 1);
-    Activation result = combine_activations(importer, node, kind, a, b, node.output());
-    if (kind == Arithmetic::kMul && a.value == b.value) importer.note_square(result.value, a.value);
-    importer.bind(node, std::move(result));
+    if (kind == Arithmetic::kMul && a.value == b.value && a.axes == b.axes) {
+      bind_square(importer, node, a);
+    } else {
+      importer.bind(node, combine_activations(importer, node, kind, a, b, node.output()));
+    }
   }
 }
 

@@ -53,16 +53,15 @@ PoolWindow pool_window(const NodeView& node, size_t spatial) {
 
 }  // namespace
 
+void bind_square(Importer& importer, const NodeView& node, Activation root) {
+  root.lrn.emplace();
+  importer.bind(node, std::move(root));
+}
+
 bool read_lrn_mean(Importer& importer, const NodeView& node) {
   const size_t spatial = node.integers("kernel_shape").size();
   Activation mean = importer.activation(node, 0);
-  if (spatial != 3 || mean.rank() != 5 || mean.is_selection) return false;
-  if (!mean.lrn) {
-    const ValueId root = importer.root_of_square(mean.value);
-    if (root == kNoValue) return false;
-    mean.value = root;
-    mean.lrn.emplace();
-  }
+  if (spatial != 3 || mean.rank() != 5 || !mean.lrn) return false;
   const PoolWindow window = pool_window(node, spatial);
   LrnDenominator& lrn = *mean.lrn;
   if (lrn.size != 0) node.fail("a second mean inside a local response normalisation is not supported");
@@ -114,7 +113,7 @@ void divide_by_lrn_denominator(Importer& importer, const NodeView& node) {
 
 void read_pow(Importer& importer, const NodeView& node) {
   const float exponent = (*single_number(importer, node, 1).floats)[0];
-  if (importer.activation(node, 0).lrn) {
+  if (importer.is_lrn_denominator(node, 0)) {
     Activation raised = importer.activation(node, 0);
     LrnDenominator& lrn = open_denominator(node, raised);
     lrn.power = exponent;
@@ -126,12 +125,7 @@ void read_pow(Importer& importer, const NodeView& node) {
     node.fail(fmt::format("exponent {} is supported only in local response normalisation; elsewhere 2 is",
                           exponent));
   }
-  Activation square = importer.elementwise_input(node, 0);
-  const ValueId root = square.value;
-  const Shape shape = importer.shape(root);
-  square.value = importer.emit(node, BinaryOp{BinaryOp::Kind::kMul}, {root, root}, node.output(), shape);
-  importer.note_square(square.value, root);
-  importer.bind(node, std::move(square));
+  bind_square(importer, node, importer.elementwise_input(node, 0));
 }
 
 }  // namespace branchsae::loader

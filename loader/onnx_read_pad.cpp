@@ -1,6 +1,7 @@
 // Pad: of images, and of the squares in a spelled-out local response normalisation.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "loader/onnx_fold.h"
@@ -65,10 +66,9 @@ PadOp pad_op(const NodeView& node, const Padding& padding, const std::vector<int
 /// Zero channels added to a square begin a local response normalisation; false when this is something else.
 bool pads_square(Importer& importer, const NodeView& node, const Padding& padding) {
   Activation square = importer.activation(node, 0);
-  const ValueId root = importer.root_of_square(square.value);
-  if (!square.is_plain() || root == kNoValue || padding.value != 0) return false;
+  if (!square.lrn || !square.lrn->is_square() || padding.value != 0) return false;
   const size_t count = padding.axes.size();
-  LrnDenominator lrn;
+  LrnDenominator& lrn = *square.lrn;
   for (size_t i = 0; i < count; ++i) {
     const int64_t begin = padding.amounts[i], end = padding.amounts[count + i];
     if (begin == 0 && end == 0) continue;
@@ -77,9 +77,6 @@ bool pads_square(Importer& importer, const NodeView& node, const Padding& paddin
     lrn.pad_begin = begin;
     lrn.pad_end = end;
   }
-  if (lrn.pad_begin == 0 && lrn.pad_end == 0) return false;
-  square.value = root;
-  square.lrn = lrn;
   importer.bind(node, std::move(square));
   return true;
 }
@@ -87,10 +84,6 @@ bool pads_square(Importer& importer, const NodeView& node, const Padding& paddin
 void pad_image(Importer& importer, const NodeView& node, const Padding& padding) {
   Activation source = importer.elementwise_input(node, 0);
   const PadOp pad = pad_op(node, padding, source.axes);
-  if (pad.begin == std::array<int64_t, 2>{} && pad.end == std::array<int64_t, 2>{}) {
-    importer.bind(node, std::move(source));
-    return;
-  }
   Shape shape = importer.shape(source.value);
   for (size_t axis = 0; axis < 2; ++axis) {
     int64_t& extent = shape[axis + 2];
@@ -104,7 +97,12 @@ void pad_image(Importer& importer, const NodeView& node, const Padding& padding)
 
 void read_pad(Importer& importer, const NodeView& node) {
   const Padding padding = read_padding(importer, node, importer.activation(node, 0).rank());
-  if (!pads_square(importer, node, padding)) pad_image(importer, node, padding);
+  const bool pads_nothing = std::ranges::all_of(padding.amounts, [](int64_t amount) { return amount == 0; });
+  if (pads_nothing) {
+    importer.bind(node, importer.activation(node, 0));
+  } else if (!pads_square(importer, node, padding)) {
+    pad_image(importer, node, padding);
+  }
 }
 
 }  // namespace branchsae::loader

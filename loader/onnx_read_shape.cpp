@@ -144,7 +144,10 @@ void read_squeeze(Importer& importer, const NodeView& node) {
     is_dropped[at] = true;
   }
   Shape shape;
-  Activation view = is_constant ? Activation{} : importer.activation(node, 0);
+  Activation view;
+  if (!is_constant)
+    view = importer.is_lrn_denominator(node, 0) ? importer.activation(node, 0)
+                                                : importer.elementwise_input(node, 0);
   std::vector<int> kept;
   for (size_t i = 0; i < extents.size(); ++i) {
     if (is_dropped[i]) continue;
@@ -245,14 +248,19 @@ std::vector<Extent> resolve_target(Importer& importer, const NodeView& node, std
 }
 
 /// The source's axes under a target that only leaves out or adds axes of extent 1; unset when it does more.
+/// With `guesses`, a size that cannot be computed is taken for the open one in its place.
 std::optional<std::vector<int>> matching_axes(const Activation& source, const std::vector<Extent>& extents,
-                                              const std::vector<Extent>& target) {
+                                              const std::vector<Extent>& target, bool guesses) {
+  const auto matches = [&](const Extent& extent, const Extent& wanted) {
+    if (wanted.kind == Extent::Kind::kUnknown) return guesses && extent.kind == Extent::Kind::kOpen;
+    return extent == wanted;
+  };
   std::vector<int> axes;
   size_t next = 0;
-  for (const Extent& extent : target) {
-    const bool is_one = extent.is_known(1);
+  for (const Extent& wanted : target) {
+    const bool is_one = wanted.is_known(1);
     while (!is_one && next < extents.size() && extents[next].is_known(1)) ++next;  // left out
-    if (next < extents.size() && extents[next] == extent && extent.kind != Extent::Kind::kUnknown) {
+    if (next < extents.size() && matches(extents[next], wanted)) {
       axes.push_back(source.axes[next++]);
     } else if (is_one) {
       axes.push_back(kAddedAxis);
@@ -304,12 +312,14 @@ void read_reshape(Importer& importer, const NodeView& node) {
     return;
   }
   Activation source = importer.activation(node, 0);
-  if (!source.lrn) source = importer.elementwise_input(node, 0);
+  const bool stays_pending = source.lrn && (!source.lrn->is_square() || wanted.size() == 5);
+  if (!stays_pending) source = importer.elementwise_input(node, 0);
   const std::vector<Extent> extents = importer.extents(source);
   const std::vector<Extent> target = resolve_target(importer, node, wanted.integers, extents);
+  // PyTorch's way to LRN reshapes there and back; the division at its end checks that the axes are the same.
   if (target == extents && std::ranges::find(target, Extent::unknown()) == target.end()) {
     importer.bind(node, std::move(source));
-  } else if (auto axes = matching_axes(source, extents, target)) {
+  } else if (auto axes = matching_axes(source, extents, target, stays_pending)) {
     source.axes = std::move(*axes);
     importer.bind_view(node, std::move(source));
   } else if (source.is_plain() && is_flattening(extents, target)) {

@@ -17,6 +17,8 @@ void read_pad(Importer& importer, const NodeView& node);
 
 // onnx_read_lrn.cpp
 void read_pow(Importer& importer, const NodeView& node);
+/// The first output is this activation's square.
+void bind_square(Importer& importer, const NodeView& node, Activation root);
 /// Average pooling over channels of a square; false when the node is something else.
 bool read_lrn_mean(Importer& importer, const NodeView& node);
 /// Arithmetic of a constant with the input at `activation_index`, whose Activation::lrn is set.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/error.h"
@@ -90,6 +91,9 @@ void TrainJob::plan(const Graph& graph, const ImageSource& images) {
     TapTraining training;
     training.tap = tap;
     training.trainer = std::make_unique<SaeTrainer>(device_, sae_config(tap, options_, total_steps_));
+    log(LogLevel::kInfo, fmt::format("tap {}: {} channels, {} latents, k {}, learning rate {:.3g}; {}",
+                                     tap.name, tap.d, tap.n, tap.k, training.trainer->config().learning_rate,
+                                     training.trainer->executor().description()));
     taps_.push_back(std::move(training));
   }
   rounds_ =

@@ -14,7 +14,7 @@ the ONNX model zoo's is downloaded to data/model/ (BRANCHSAE_MODEL_URL, BRANCHSA
 BRANCHSAE_MODEL_URL=none: do not download). What is still missing is made up: random weights, drawn pictures.
 
   BRANCHSAE_BUILD_DIR  build folder (build/)
-  BRANCHSAE_TOKENS     training tokens a branch, as in 300k (default of `branchsae demo`)
+  BRANCHSAE_TOKENS     training tokens a branch, as in 300k; like every option of `branchsae demo`
 TEXT
 }
 
@@ -38,8 +38,10 @@ find_images() {
   done
 }
 
-# A figure of the run's timings, in seconds; empty when the file does not have it.
-run_seconds() { tr -d '\n ' <"$1/run.json" | sed -n "s/.*\"seconds\":{[^}]*\"$2\":\([0-9.eE+-]*\).*/\1/p"; }
+# A figure of the run's timings, in seconds.
+run_seconds() {
+  LC_ALL=C printf '%.1f' "$(tr -d '\n ' <"$1/run.json" | sed -n "s/.*\"seconds\":{[^}]*\"$2\":\([0-9.eE+-]*\).*/\1/p")"
+}
 
 banner() {
   say ""
@@ -63,7 +65,6 @@ fi
 
 run=$root/runs/quickstart-$(date +%Y%m%d-%H%M%S)
 arguments=(demo --out "$run")
-[[ -n ${BRANCHSAE_TOKENS:-} ]] && arguments+=(--tokens "$BRANCHSAE_TOKENS")
 [[ -n $model ]] && arguments+=(--model "$model")
 if [[ -z $model || ${#images[@]} -eq 0 ]]; then arguments+=(--synthetic "$root/data/synthetic"); fi
 if [[ -z $model ]]; then
@@ -82,6 +83,5 @@ say "== train${model:+ on $model}"
 ended=$SECONDS
 
 echo
-echo "run folder: $run"
 echo "total $(seconds_text $((ended - started))): install and build $(seconds_text $((built - started)))," \
   "model, training and evaluation $(seconds_text $((ended - built))), of which training $(run_seconds "$run" training) s"

@@ -12,6 +12,7 @@
 #include "apps/run_summary.h"
 #include "apps/train_job.h"
 #include "engine/error.h"
+#include "engine/files.h"
 #include "loader/synthetic.h"
 
 namespace branchsae::apps {
@@ -42,17 +43,26 @@ std::optional<fs::path> data_folder() {
   return std::nullopt;
 }
 
-Material synthetic_material(const fs::path& folder, uint64_t seed) {
-  warning("the model has random weights and the images are drawn: the figures say nothing about InceptionV1");
-  fs::create_directories(folder);
-  const fs::path model = folder / "synthetic.onnx";
-  write_synthetic_inception(model, {.seed = seed});
-  write_synthetic_images(folder / "images", {.seed = seed});
-  return {model.string(), {(folder / "images").string()}};
+/// Makes up what was not given.
+Material synthetic_material(const Options& o, uint64_t seed) {
+  const fs::path folder = o.synthetic;
+  make_writable_folder(folder);
+  Material material{o.model, o.images};
+  if (material.model.empty()) {
+    warning("the model has random weights: the figures say nothing about InceptionV1");
+    material.model = (folder / "synthetic.onnx").string();
+    write_synthetic_inception(material.model, {.seed = seed});
+  }
+  if (material.images.empty()) {
+    warning("the images are drawn: the figures say nothing about photos");
+    material.images = {(folder / "images").string()};
+    write_synthetic_images(folder / "images", {.seed = seed});
+  }
+  return material;
 }
 
 Material find_material(const Options& o, uint64_t seed) {
-  if (!o.synthetic.empty()) return synthetic_material(o.synthetic, seed);
+  if (!o.synthetic.empty()) return synthetic_material(o, seed);
   Material material{o.model, o.images};
   if (!material.model.empty() && !material.images.empty()) return material;
   const auto data = data_folder();
@@ -137,7 +147,8 @@ void add_demo(Application& application) {
   options.text("--out", o->out, "RUN", "the run's folder; else runs/demo, runs/demo-2, ...");
   options.count("--tokens", o->tokens, 1, int64_t{1} << 50, "tokens a tap");
   options.text("--synthetic", o->synthetic, "DIR",
-               "write a model of random weights and drawn images to DIR and use these");
+               "make up what is not given: random weights without --model, drawn images without IMAGES;\n"
+               "written to DIR");
 }
 
 }  // namespace branchsae::apps

@@ -153,6 +153,7 @@ CpuSae::CpuSae(const SaeSpec& spec, int threads)
     dead_panels_ = Array<float>(layout_.n_padded() * layout_.d, "sae.dead_panels");
     dead_bias_ = Array<float>(layout_.n_padded(), "sae.dead_panels");
   }
+  shifted_bias_ = Array<float>(layout_.n_padded(), "sae.shifted_bias");
   measure_weights();
   note_slow_k(spec.k);
 }
@@ -252,10 +253,26 @@ void CpuSae::measure_weights() {
     bias_squares += static_cast<double>(parameters_.b_enc[i]) * static_cast<double>(parameters_.b_enc[i]);
   weight_norm_ = std::sqrt(squares);
   bias_norm_ = std::sqrt(bias_squares);
+  shifted_bias_valid_ = false;
+}
+
+void CpuSae::refresh_shifted_bias() {
+  if (shifted_bias_valid_) return;
+#pragma omp parallel for num_threads(threads_) schedule(static)
+  for (int64_t q = 0; q < layout_.panels; ++q) {
+    kernels_.shift_bias({parameters_.packed.data() + q * layout_.d * kPanel,
+                         parameters_.b_enc.data() + q * kPanel, parameters_.b_pre.data(), layout_.d,
+                         shifted_bias_.data() + q * kPanel});
+  }
+  double squares = 0;
+  for (int64_t j = 0; j < layout_.d; ++j)
+    squares += static_cast<double>(parameters_.b_pre[j]) * static_cast<double>(parameters_.b_pre[j]);
+  pre_bias_norm_ = std::sqrt(squares);
+  shifted_bias_valid_ = true;
 }
 
 Panels CpuSae::panels() const {
-  return {parameters_.packed.data(), parameters_.b_enc.data(), layout_.panels, spec_.n,
+  return {parameters_.packed.data(), shifted_bias_.data(), layout_.panels, spec_.n,
           parameters_.packed.size_bytes() > kPrefetchBytes};
 }
 
@@ -263,9 +280,9 @@ bool CpuSae::prefetch_rows() const {
   return parameters_.w.size_bytes() > kPrefetchBytes;
 }
 
-// |u| <= |W_i| |xc| + |b_i|, and so is every partial sum.
+// Every partial sum is at most |W_i| |xs| + |b_i| + |W_i| |b_pre|, and |xs| <= |xc| + |b_pre|.
 bool CpuSae::surely_finite(double squared_tokens) const {
-  return std::sqrt(squared_tokens) * weight_norm_ + bias_norm_ < kSafe;
+  return (std::sqrt(squared_tokens) + 2 * pre_bias_norm_) * weight_norm_ + bias_norm_ < kSafe;
 }
 
 SaeStepTimes CpuSae::take_times() {
@@ -281,7 +298,7 @@ SaeStepTimes CpuSae::take_times() {
 }
 
 std::string CpuSae::description() const {
-  return fmt::format("{} gradient, dense encode, {}, {} thread{}",
+  return fmt::format("{} gradient, dense or sparse encode by tile, {}, {} thread{}",
                      layout_.scheme == GradientScheme::kScatter ? "scattered" : "sorted",
                      isa_name(kernels_.isa), threads_, threads_ == 1 ? "" : "s");
 }
@@ -291,7 +308,7 @@ int64_t CpuSae::memory_bytes() const {
   for (const TileWorkspace& work : work_) sum += work.size_bytes();
   for (const Array<float>* array :
        {&tile_token_sums_, &tile_residual_sums_, &partial_, &partial_dec_, &partial_b_enc_, &slices_,
-        &panel_b_pre_, &block_squares_, &b_pre_gradient_, &dead_panels_, &dead_bias_}) {
+        &panel_b_pre_, &block_squares_, &b_pre_gradient_, &shifted_bias_, &dead_panels_, &dead_bias_}) {
     sum += array->size_bytes();
   }
   return sum + tile_sums_.size_bytes() + partial_fired_.size_bytes() + pairs_.size_bytes() +

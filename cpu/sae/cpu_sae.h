@@ -79,10 +79,11 @@ class CpuSae final : public SaeExecutor {
   void measure_weights();
   Panels panels() const;
   bool surely_finite(double squared_tokens) const;
+  void refresh_shifted_bias();
   bool prefetch_rows() const;
 
   // cpu_sae_inference.cpp
-  int64_t prepare_k(int64_t k);
+  int64_t prepare(int64_t k);
   NumericFlags encode_tile(View<const float, 2> x, int64_t k, TileWorkspace& work) const;
   void evaluate_tile(View<const float, 2> x, int64_t k, TileWorkspace& work, SaeEvalSums& sums) const;
 
@@ -124,8 +125,11 @@ class CpuSae final : public SaeExecutor {
   int64_t dead_after_ = 0;  ///< of the last step, for SaeStats::dead
   SaeStats stats_;
   bool noted_slow_k_ = false;
-  double weight_norm_ = 0;  ///< at least the norm of any encoder row
-  double bias_norm_ = 0;    ///< at least any |b_enc|
+  double weight_norm_ = 0;     ///< at least the norm of any encoder row
+  double bias_norm_ = 0;       ///< at least any |b_enc|
+  double pre_bias_norm_ = 0;   ///< |b_pre|
+  Array<float> shifted_bias_;  ///< [panels * 64] b_enc - W b_pre
+  bool shifted_bias_valid_ = false;
 
   std::vector<TileWorkspace> work_;
   std::vector<SaeStepTimes> times_;

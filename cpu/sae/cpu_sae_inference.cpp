@@ -65,14 +65,14 @@ void add_sums(const SaeEvalSums& from, SaeEvalSums& to) {
 }  // namespace
 
 NumericFlags CpuSae::encode_tile(View<const float, 2> x, int64_t k, TileWorkspace& work) const {
-  const double squares = kernels_.load_tile({x.data, x.stride[0], x.stride[1], x.shape[0], layout_.d,
-                                             layout_.d_padded, parameters_.scale, parameters_.b_pre.data(),
-                                             work.xc.data(), layout_.x_stride, work.column_sums.data()});
-  return encode_topk(kernels_, panels(), layout_, x.shape[0], surely_finite(squares), work, work.selection,
-                     k);
+  const LoadedTile loaded = load_tile(kernels_, layout_, x, parameters_.scale, parameters_.b_pre.data(),
+                                      work.column_sums.data(), work);
+  return encode_topk(kernels_, panels(), layout_, x.shape[0], surely_finite(loaded.squares), work,
+                     work.selection, k);
 }
 
-int64_t CpuSae::prepare_k(int64_t k) {
+int64_t CpuSae::prepare(int64_t k) {
+  refresh_shifted_bias();
   const int64_t most = std::min(k, spec_.n);
   note_slow_k(most);
   for (TileWorkspace& work : work_) work.reserve(layout_, most);
@@ -82,7 +82,7 @@ int64_t CpuSae::prepare_k(int64_t k) {
 void CpuSae::encode(Stream&, View<const float, 2> tokens, View<float, 2> values, View<int32_t, 2> indices) {
   check_tokens(tokens, kAnyBatch);
   check_same_shape(values.shape, indices.shape, tokens.shape[0]);
-  const int64_t slots = values.shape[1], k = prepare_k(slots);
+  const int64_t slots = values.shape[1], k = prepare(slots);
   const int64_t tiles = layout_.tiles(tokens.shape[0]);
 #pragma omp parallel for num_threads(threads_) schedule(dynamic, 1)
   for (int64_t tile = 0; tile < tiles; ++tile) {
@@ -130,7 +130,7 @@ void CpuSae::decode(Stream&, View<const float, 2> values, View<const int32_t, 2>
 void CpuSae::evaluate_sync(View<const float, 2> tokens, int64_t k, SaeEvalSums& sums) {
   check_tokens(tokens, kAnyBatch);
   if (k < 0) throw InputError(fmt::format("k must be 0 (the autoencoder's own) or more, not {}", k));
-  const int64_t kept = prepare_k(k == 0 ? spec_.k : k), tiles = layout_.tiles(tokens.shape[0]);
+  const int64_t kept = prepare(k == 0 ? spec_.k : k), tiles = layout_.tiles(tokens.shape[0]);
   const auto d = static_cast<size_t>(spec_.d), n = static_cast<size_t>(spec_.n);
   if (!sums.channel_sum.empty() && (sums.channel_sum.size() != d || sums.fired.size() != n)) {
     throw ShapeError(

@@ -13,6 +13,7 @@ void CpuSae::step(Stream&, View<const float, 2> tokens, const SaeStep& step) {
   check_tokens(tokens, spec_.max_batch);
   const float size = static_cast<float>(tokens.shape[0]);
   const Batch batch{tokens, 2.0F / size, 2.0F * step.aux_alpha / size};
+  refresh_shifted_bias();
   find_dead(step);
   forward_backward(batch);
   update(batch, step, nullptr);
@@ -23,6 +24,7 @@ SaeGradients CpuSae::gradients_sync(View<const float, 2> tokens, const SaeStep& 
   check_tokens(tokens, spec_.max_batch);
   const float size = static_cast<float>(tokens.shape[0]);
   const Batch batch{tokens, 2.0F / size, 2.0F * step.aux_alpha / size};
+  refresh_shifted_bias();
   find_dead(step);
   forward_backward(batch);
   SaeGradients gradients;
@@ -58,8 +60,7 @@ void CpuSae::pack_dead_panels() {
     for (int64_t i = 0; i < kPanel; ++i) {
       const int64_t position = q * kPanel + i;
       const bool real = position < dead_count_;
-      dead_bias_[position] =
-          real ? parameters_.b_enc[dead_[position]] : -std::numeric_limits<float>::infinity();
+      dead_bias_[position] = real ? shifted_bias_[dead_[position]] : -std::numeric_limits<float>::infinity();
       const float* row = parameters_.w.data() + (real ? dead_[position] : 0) * layout_.d_padded;
       for (int64_t j = 0; j < d; ++j) panel[j * kPanel + i] = real ? row[j] : 0.0F;
     }
@@ -88,9 +89,8 @@ void CpuSae::run_tile(const Batch& batch, int64_t tile, int64_t partial, TileWor
   const View<const float, 2> x = batch.tokens.rows(first, rows);
   TileSums sums;
   float* token_sums = tile_token_sums_.data() + tile * layout_.d_padded;
-  sums.squared_tokens = kernels_.load_tile({x.data, x.stride[0], x.stride[1], rows, layout_.d,
-                                            layout_.d_padded, parameters_.scale, parameters_.b_pre.data(),
-                                            work.xc.data(), layout_.x_stride, token_sums});
+  sums.squared_tokens =
+      load_tile(kernels_, layout_, x, parameters_.scale, parameters_.b_pre.data(), token_sums, work).squares;
   const bool finite = surely_finite(sums.squared_tokens);
   sums.flags = encode_topk(kernels_, panels(), layout_, rows, finite, work, work.selection, spec_.k);
   const double selected = thread_seconds();

@@ -207,6 +207,7 @@ void CpuSae::finish(const Batch& batch, const SaeStep& step) {
     bias_squares += static_cast<double>(parameters_.b_enc[i]) * static_cast<double>(parameters_.b_enc[i]);
   weight_norm_ = std::sqrt(squares) * 1.001;  // the squares were summed in single precision
   bias_norm_ = std::sqrt(bias_squares);
+  shifted_bias_valid_ = false;
 
   const SaeStats stats = batch_stats(batch);
   stats_.tokens += stats.tokens;

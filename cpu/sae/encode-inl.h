@@ -6,6 +6,7 @@
 #define BRANCHSAE_CPU_SAE_ENCODE_INL_H_
 #endif
 
+#include <algorithm>
 #include <cstring>
 
 #include "cpu/sae/simd-inl.h"
@@ -13,35 +14,87 @@
 HWY_BEFORE_NAMESPACE();
 namespace branchsae::cpu::HWY_NAMESPACE {
 
-double load_tile(const LoadTile& a) {
+LoadedTile load_tile(const LoadTile& a) {
   if (a.column_stride != 1) return plain_kernels().load_tile(a);
   const D d;
   const int64_t whole = a.d / kN * kN;
   const V scale = hn::Set(d, a.scale);
   V squares = hn::Zero(d);
   double tail_squares = 0;
+  size_t nonzeros = 0;
   for (int64_t j = 0; j < whole; j += kN) {
     const V b_pre = hn::Load(d, a.b_pre + j);
     V sum = hn::Zero(d);
     for (int64_t t = 0; t < a.rows; ++t) {
-      const V xc = hn::MulSub(scale, hn::LoadU(d, a.x + t * a.row_stride + j), b_pre);
-      hn::Store(xc, d, a.xc + t * a.xc_stride + j);
+      const V xs = hn::Mul(scale, hn::LoadU(d, a.x + t * a.row_stride + j));
+      const V xc = hn::Sub(xs, b_pre);
+      hn::Store(xs, d, a.xs + t * a.tile_stride + j);
+      hn::Store(xc, d, a.xc + t * a.tile_stride + j);
       sum = hn::Add(sum, xc);
       squares = hn::MulAdd(xc, xc, squares);
+      nonzeros += hn::CountTrue(d, hn::Ne(xs, hn::Zero(d)));
     }
     hn::Store(sum, d, a.column_sums + j);
   }
   for (int64_t j = whole; j < a.d_padded; ++j) {
     float sum = 0;
     for (int64_t t = 0; t < a.rows; ++t) {
-      const float xc = j < a.d ? a.scale * a.x[t * a.row_stride + j] - a.b_pre[j] : 0.0F;
-      a.xc[t * a.xc_stride + j] = xc;
+      const float xs = j < a.d ? a.scale * a.x[t * a.row_stride + j] : 0.0F,
+                  xc = j < a.d ? xs - a.b_pre[j] : 0.0F;
+      a.xs[t * a.tile_stride + j] = xs;
+      a.xc[t * a.tile_stride + j] = xc;
       sum += xc;
       tail_squares += static_cast<double>(xc) * static_cast<double>(xc);
+      nonzeros += xs != 0 ? 1 : 0;
     }
     a.column_sums[j] = sum;
   }
-  return static_cast<double>(sum_of_lanes(squares)) + tail_squares;
+  return {static_cast<double>(sum_of_lanes(squares)) + tail_squares, static_cast<int64_t>(nonzeros)};
+}
+
+// One token's entries of one block of columns; returns their end.
+HWY_INLINE int32_t list_block(const float* x, int64_t begin, int64_t end, int32_t count, int32_t* columns,
+                              float* values) {
+  const D d;
+  const DI di;
+  for (int64_t j = begin; j < end; j += kN) {
+    const V x_j = hn::Load(d, x + j);
+    const Mask real = hn::Ne(x_j, hn::Zero(d));
+    hn::StoreU(hn::Compress(hn::Iota(di, static_cast<int32_t>(j)), hn::RebindMask(di, real)), di,
+               columns + count);
+    hn::StoreU(hn::Compress(x_j, real), d, values + count);
+    count += static_cast<int32_t>(hn::CountTrue(d, real));
+  }
+  return count;
+}
+
+void list_nonzeros(const float* xs, int64_t x_stride, int64_t rows, int64_t d, const NonzeroLists& lists) {
+  for (int64_t b = 0; b < lists.blocks; ++b) {
+    const int64_t begin = b * lists.block_columns, end = std::min(begin + lists.block_columns, d);
+    int32_t* starts = lists.starts + b * lists.starts_stride;
+    starts[0] = 0;
+    for (int64_t t = 0; t < rows; ++t) {
+      starts[t + 1] =
+          list_block(xs + t * x_stride, begin, end, starts[t], lists.columns + b * lists.block_stride,
+                     lists.values + b * lists.block_stride);
+    }
+  }
+}
+
+void shift_bias(const ShiftBias& a) {
+  const D d;
+  V sums[kPanel / kN];
+  BRANCHSAE_UNROLL
+  for (int v = 0; v < kPanel / kN; ++v) sums[v] = hn::Load(d, a.b_enc + v * kN);
+  for (int64_t j = 0; j < a.d; ++j) {
+    if (a.b_pre[j] == 0) continue;  // an infinite weight may not meet it
+    const V shift = hn::Set(d, a.b_pre[j]);
+    BRANCHSAE_UNROLL
+    for (int v = 0; v < kPanel / kN; ++v)
+      sums[v] = hn::NegMulAdd(hn::Load(d, a.panel + j * kPanel + v * kN), shift, sums[v]);
+  }
+  BRANCHSAE_UNROLL
+  for (int v = 0; v < kPanel / kN; ++v) hn::Store(sums[v], d, a.shifted + v * kN);
 }
 
 // The block of sums that fits the registers: 6 tokens x 4 vectors of 32 registers, 6 x 2 of 16.
@@ -69,15 +122,40 @@ HWY_INLINE void multiply_add(const float* HWY_RESTRICT x, int64_t stride, const 
   }
 }
 
-// Pre-activations of 6 tokens and kBlockColumns latents. Every sum starts with the bias and runs over the
-// columns in order, so it does not depend on the tile.
+// Stores pre-activations of one token, and what the selection wants to know of them.
+template <bool kFirstChunk, int kVectors>
+HWY_INLINE void finish_row(const EncodeChunk& a, int64_t row, int64_t panel, int64_t column,
+                           const V* HWY_RESTRICT sums) {
+  const D d;
+  float* HWY_RESTRICT p = a.p + row * kTileStride + panel * kPanel + column;
+  BRANCHSAE_UNROLL
+  for (int v = 0; v < kVectors; ++v) hn::Store(sums[v], d, p + v * kN);
+  if constexpr (kFirstChunk) {
+    float* HWY_RESTRICT maxima = a.group_maxima + row * kPanel + column;
+    BRANCHSAE_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      const V before = panel == 0 ? sums[v] : hn::Load(d, maxima + v * kN);
+      hn::Store(hn::Max(before, sums[v]), d, maxima + v * kN);
+    }
+  } else {
+    const V threshold = hn::Set(d, a.thresholds[row]);
+    uint64_t bits = 0;
+    BRANCHSAE_UNROLL
+    for (int v = 0; v < kVectors; ++v) bits |= mask_bits(hn::Gt(sums[v], threshold)) << (v * kN);
+    // Little-endian: the bytes of the columns inside the panel's 64-bit word.
+    auto* word = reinterpret_cast<unsigned char*>(a.masks + row * kChunkPanels + panel);
+    std::memcpy(word + column / 8, &bits, kVectors * kN / 8);
+  }
+}
+
+// Pre-activations of 6 tokens and kBlockColumns latents.
 template <bool kFirstChunk>
 HWY_INLINE void encode_block(const EncodeChunk& a, int64_t row, int64_t panel, int64_t column,
                              const float* HWY_RESTRICT upcoming) {
   const D d;
   const float* HWY_RESTRICT w = a.weights + panel * a.d * kPanel + column;
-  const float* HWY_RESTRICT x = a.xc + row * a.xc_stride;
-  const int64_t stride = a.xc_stride;
+  const float* HWY_RESTRICT x = a.xs + row * a.x_stride;
+  const int64_t stride = a.x_stride;
   const float* bias = a.bias + panel * kPanel + column;
   Sums s;
   BRANCHSAE_UNROLL
@@ -103,28 +181,8 @@ HWY_INLINE void encode_block(const EncodeChunk& a, int64_t row, int64_t panel, i
   }
   for (; j < a.d; ++j, w += kPanel) multiply_add(x + j, stride, w, s);
 
-  float* HWY_RESTRICT p = a.p + row * kTileStride + panel * kPanel + column;
   BRANCHSAE_UNROLL
-  for (int r = 0; r < kRows; ++r) {
-    BRANCHSAE_UNROLL
-    for (int v = 0; v < kBlockVectors; ++v) hn::Store(s.v[r][v], d, p + r * kTileStride + v * kN);
-    if constexpr (kFirstChunk) {
-      float* HWY_RESTRICT maxima = a.group_maxima + (row + r) * kPanel + column;
-      BRANCHSAE_UNROLL
-      for (int v = 0; v < kBlockVectors; ++v) {
-        const V before = panel == 0 ? s.v[r][v] : hn::Load(d, maxima + v * kN);
-        hn::Store(hn::Max(before, s.v[r][v]), d, maxima + v * kN);
-      }
-    } else {
-      const V threshold = hn::Set(d, a.thresholds[row + r]);
-      uint64_t bits = 0;
-      BRANCHSAE_UNROLL
-      for (int v = 0; v < kBlockVectors; ++v) bits |= mask_bits(hn::Gt(s.v[r][v], threshold)) << (v * kN);
-      // Little-endian: the bytes of the columns inside the panel's 64-bit word.
-      auto* word = reinterpret_cast<unsigned char*>(a.masks + (row + r) * kChunkPanels + panel);
-      std::memcpy(word + column / 8, &bits, kBlockColumns / 8);
-    }
-  }
+  for (int r = 0; r < kRows; ++r) finish_row<kFirstChunk, kBlockVectors>(a, row + r, panel, column, s.v[r]);
 }
 
 template <bool kFirstChunk>
@@ -142,12 +200,67 @@ HWY_INLINE void encode_panels(const EncodeChunk& a) {
   }
 }
 
-void encode_chunk(const EncodeChunk& a) {
-  if (a.group_maxima != nullptr) {
-    encode_panels<true>(a);
-  } else {
-    encode_panels<false>(a);
+// One token's nonzeros of one block of columns against kPanels neighbouring panels, added to what earlier
+// blocks left in p. Two panels give the eight independent sums that the latency of multiply-adds asks for.
+template <bool kFirstChunk, int kPanels>
+HWY_INLINE void sparse_row(const EncodeChunk& a, int64_t row, int64_t panel, int64_t block) {
+  constexpr int kVectors = kPanel / kN;
+  const D d;
+  const NonzeroLists& lists = *a.nonzeros;
+  const int32_t* starts = lists.starts + block * lists.starts_stride + row;
+  const int32_t* HWY_RESTRICT columns = lists.columns + block * lists.block_stride;
+  const float* HWY_RESTRICT values = lists.values + block * lists.block_stride;
+  const float* HWY_RESTRICT weights = a.weights + panel * a.d * kPanel;
+  float* HWY_RESTRICT p = a.p + row * kTileStride + panel * kPanel;
+  const float* from = block == 0 ? a.bias + panel * kPanel : p;
+  V sums[kPanels][kVectors];
+  BRANCHSAE_UNROLL
+  for (int q = 0; q < kPanels; ++q) {
+    BRANCHSAE_UNROLL
+    for (int v = 0; v < kVectors; ++v) sums[q][v] = hn::Load(d, from + q * kPanel + v * kN);
   }
+  for (int32_t i = starts[0]; i < starts[1]; ++i) {
+    const V x = hn::Set(d, values[i]);
+    const float* HWY_RESTRICT w = weights + static_cast<int64_t>(columns[i]) * kPanel;
+    BRANCHSAE_UNROLL
+    for (int q = 0; q < kPanels; ++q) {
+      BRANCHSAE_UNROLL
+      for (int v = 0; v < kVectors; ++v)
+        sums[q][v] = hn::MulAdd(hn::Load(d, w + q * a.d * kPanel + v * kN), x, sums[q][v]);
+    }
+  }
+  BRANCHSAE_UNROLL
+  for (int q = 0; q < kPanels; ++q) {
+    if (block + 1 == lists.blocks) {
+      finish_row<kFirstChunk, kVectors>(a, row, panel + q, 0, sums[q]);
+    } else {
+      BRANCHSAE_UNROLL
+      for (int v = 0; v < kVectors; ++v) hn::Store(sums[q][v], d, p + q * kPanel + v * kN);
+    }
+  }
+}
+
+// The weights of a block of columns stay in L1 while all tokens pass.
+template <bool kFirstChunk, int kPanels>
+HWY_INLINE void sparse_panels(const EncodeChunk& a, int64_t panel) {
+  for (int64_t block = 0; block < a.nonzeros->blocks; ++block) {
+    for (int64_t row = 0; row < a.rows; ++row) sparse_row<kFirstChunk, kPanels>(a, row, panel, block);
+  }
+}
+
+template <bool kFirstChunk>
+HWY_INLINE void encode_sparse(const EncodeChunk& a) {
+  int64_t panel = 0;
+  if constexpr (kN == 16) {
+    for (; panel + 2 <= a.panels; panel += 2) sparse_panels<kFirstChunk, 2>(a, panel);
+  }
+  for (; panel < a.panels; ++panel) sparse_panels<kFirstChunk, 1>(a, panel);
+}
+
+void encode_chunk(const EncodeChunk& a) {
+  const bool first = a.group_maxima != nullptr;
+  if (a.nonzeros != nullptr) return first ? encode_sparse<true>(a) : encode_sparse<false>(a);
+  return first ? encode_panels<true>(a) : encode_panels<false>(a);
 }
 
 }  // namespace branchsae::cpu::HWY_NAMESPACE

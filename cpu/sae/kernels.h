@@ -8,23 +8,53 @@
 
 namespace branchsae::cpu {
 
-/// Scales and centres tokens: xc = scale * x - b_pre. Padding columns of xc become zero.
+/// Scales and centres tokens: xs = scale * x, xc = xs - b_pre. Padding columns become zero.
 struct LoadTile {
   const float* x;                     ///< [rows, d], any strides
   int64_t row_stride, column_stride;  ///< in elements
   int64_t rows, d, d_padded;
   float scale;
   const float* b_pre;  ///< [d_padded]
-  float* xc;           ///< [rows, xc_stride] (out)
-  int64_t xc_stride;
-  float* column_sums;  ///< [d_padded], sum over rows (out)
+  float *xs, *xc;      ///< [rows, tile_stride] (out)
+  int64_t tile_stride;
+  float* column_sums;  ///< [d_padded], sum of xc over rows (out)
 };
 
-/// Pre-activations p = xc . W^T + bias of a tile against up to kChunkPanels panels.
+/// Sums over a tile.
+struct LoadedTile {
+  double squares;    ///< sum xc^2
+  int64_t nonzeros;  ///< of xs
+};
+
+/// Nonzero values of the tokens of a tile, in ascending column. Columns are cut into blocks, and the entries
+/// of a block lie together, token after token, as the encode reads them.
+struct NonzeroLists {
+  int32_t* columns;      ///< [blocks][block_stride]
+  float* values;         ///< [blocks][block_stride]
+  int64_t block_stride;  ///< >= rows * block_columns + kLanes
+  int32_t* starts;  ///< [blocks][starts_stride], entry t is where token t starts, entry t + 1 where it ends
+  int64_t starts_stride;  ///< > rows
+  int64_t block_columns;  ///< multiple of kLanes
+  int64_t blocks;
+};
+
+/// Shifts the bias so that tokens need no centring: W (xs - b_pre) + b_enc = W xs + (b_enc - W b_pre).
+struct ShiftBias {
+  const float* panel;  ///< [d][64]
+  const float* b_enc;  ///< [64]
+  const float* b_pre;  ///< [d]
+  int64_t d;
+  float* shifted;  ///< [64] (out)
+};
+
+/// Pre-activations p = xs . W^T + bias of a tile against up to kChunkPanels panels. Every sum starts with the
+/// bias and takes the columns in ascending order by fused multiply-adds, and zeros change no sum: with and
+/// without lists of nonzeros the result is the same bits.
 struct EncodeChunk {
-  const float* xc;  ///< [rows, xc_stride]
-  int64_t xc_stride;
-  int64_t rows;  ///< multiple of kTokenGroup
+  const float* xs;  ///< [rows, x_stride]
+  int64_t x_stride;
+  const NonzeroLists* nonzeros;  ///< null: dense
+  int64_t rows;                  ///< multiple of kTokenGroup when dense
   int64_t d;
   const float* weights;  ///< [panels][d][64]
   const float* bias;     ///< [panels * 64]
@@ -138,8 +168,11 @@ struct PackPanel {
 
 struct SaeKernels {
   Isa isa;
-  /// Returns sum xc^2.
-  double (*load_tile)(const LoadTile&);
+  LoadedTile (*load_tile)(const LoadTile&);
+  /// Lists the nonzeros of `rows` rows of xs [rows, x_stride]. Null: this level has no sparse encode.
+  void (*list_nonzeros)(const float* xs, int64_t x_stride, int64_t rows, int64_t d,
+                        const NonzeroLists& lists);
+  void (*shift_bias)(const ShiftBias&);
   void (*encode_chunk)(const EncodeChunk&);
   void (*select_chunk)(const SelectChunk&);
   /// Returns |r|^2.

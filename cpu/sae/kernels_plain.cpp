@@ -11,30 +11,42 @@
 namespace branchsae::cpu {
 namespace {
 
-double load_tile(const LoadTile& a) {
+LoadedTile load_tile(const LoadTile& a) {
   std::fill_n(a.column_sums, a.d_padded, 0.0F);
-  double squares = 0;
+  LoadedTile result{};
   for (int64_t t = 0; t < a.rows; ++t) {
     const float* x = a.x + t * a.row_stride;
-    float* xc = a.xc + t * a.xc_stride;
+    float* xs = a.xs + t * a.tile_stride;
+    float* xc = a.xc + t * a.tile_stride;
     float row_squares = 0;
     for (int64_t j = 0; j < a.d; ++j) {
-      xc[j] = a.scale * x[j * a.column_stride] - a.b_pre[j];
+      xs[j] = a.scale * x[j * a.column_stride];
+      xc[j] = xs[j] - a.b_pre[j];
       a.column_sums[j] += xc[j];
       row_squares += xc[j] * xc[j];
+      result.nonzeros += xs[j] != 0 ? 1 : 0;
     }
+    std::fill(xs + a.d, xs + a.d_padded, 0.0F);
     std::fill(xc + a.d, xc + a.d_padded, 0.0F);
-    squares += static_cast<double>(row_squares);
+    result.squares += static_cast<double>(row_squares);
   }
-  return squares;
+  return result;
+}
+
+void shift_bias(const ShiftBias& a) {
+  std::copy_n(a.b_enc, kPanel, a.shifted);
+  for (int64_t j = 0; j < a.d; ++j) {
+    if (a.b_pre[j] == 0) continue;  // an infinite weight may not meet it
+    for (int64_t c = 0; c < kPanel; ++c) a.shifted[c] -= a.panel[j * kPanel + c] * a.b_pre[j];
+  }
 }
 
 // One token against one panel.
-void encode_row(const float* xc, const float* panel, const float* bias, int64_t d, float* p) {
+void encode_row(const float* xs, const float* panel, const float* bias, int64_t d, float* p) {
   float sums[kPanel];
   std::copy_n(bias, kPanel, sums);
   for (int64_t j = 0; j < d; ++j) {
-    for (int64_t c = 0; c < kPanel; ++c) sums[c] += panel[j * kPanel + c] * xc[j];
+    for (int64_t c = 0; c < kPanel; ++c) sums[c] += panel[j * kPanel + c] * xs[j];
   }
   std::copy_n(sums, kPanel, p);
 }
@@ -49,7 +61,7 @@ void encode_chunk(const EncodeChunk& a) {
   for (int64_t q = 0; q < a.panels; ++q) {
     for (int64_t t = 0; t < a.rows; ++t) {
       float* p = a.p + t * kTileStride + q * kPanel;
-      encode_row(a.xc + t * a.xc_stride, a.weights + q * a.d * kPanel, a.bias + q * kPanel, a.d, p);
+      encode_row(a.xs + t * a.x_stride, a.weights + q * a.d * kPanel, a.bias + q * kPanel, a.d, p);
       if (a.group_maxima != nullptr) {
         float* maxima = a.group_maxima + t * kPanel;
         for (int64_t c = 0; c < kPanel; ++c) maxima[c] = q == 0 ? p[c] : std::max(maxima[c], p[c]);
@@ -190,8 +202,8 @@ void pack_panel(const PackPanel& a) {
 }  // namespace
 
 const SaeKernels& plain_kernels() {
-  static const SaeKernels table{Isa::kScalar, load_tile,      encode_chunk, select_chunk,
-                                decode_token, scatter_token,  sum_pairs,    sum_partials,
+  static const SaeKernels table{Isa::kScalar, load_tile,      nullptr,       shift_bias, encode_chunk,
+                                select_chunk, decode_token,   scatter_token, sum_pairs,  sum_partials,
                                 add_scaled,   update_weights, pack_panel};
   return table;
 }

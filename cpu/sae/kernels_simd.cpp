@@ -25,8 +25,8 @@ namespace branchsae::cpu::HWY_NAMESPACE {
 
 const SaeKernels& table() {
   constexpr Isa kIsa = kN == 16 ? Isa::kAvx512 : kN == 8 ? Isa::kAvx2 : Isa::kSimd128;
-  static const SaeKernels kernels{kIsa,         load_tile,      encode_chunk, select_chunk,
-                                  decode_token, scatter_token,  sum_pairs,    sum_partials,
+  static const SaeKernels kernels{kIsa,         load_tile,      list_nonzeros, shift_bias, encode_chunk,
+                                  select_chunk, decode_token,   scatter_token, sum_pairs,  sum_partials,
                                   add_scaled,   update_weights, pack_panel};
   return kernels;
 }

@@ -6,6 +6,13 @@
 namespace branchsae::cpu {
 namespace {
 
+// Columns of a block of the sparse encode: fewer would keep the weights of two panels in an L1 cache, but the
+// sums would be loaded and stored more often, which costs more (measured at 32 to 528 columns).
+constexpr int64_t kSparseColumns = 128;
+// Up to this share of nonzeros the sparse encode is the faster one at every width. Both give the same bits,
+// so the choice is free for every tile.
+constexpr double kSparseShare = 0.35;
+
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // NaN must reach neither maxima nor comparisons: it becomes -infinity, which is never selected.
@@ -55,7 +62,22 @@ int64_t SelectionBuffer::size_bytes() const {
 }
 
 TileWorkspace::TileWorkspace(const SaeLayout& layout, int64_t k, int64_t aux_k) {
+  xs = Array<float>(layout.tile * layout.x_stride, "sae.tile_tokens");
   xc = Array<float>(layout.tile * layout.x_stride, "sae.tile_tokens");
+  // Equal blocks of whole vectors.
+  const int64_t block = round_up(divide_up(layout.d, divide_up(layout.d, kSparseColumns)), kLanes);
+  const int64_t blocks = divide_up(layout.d, block);
+  const int64_t block_stride = layout.tile * block + kLanes, starts_stride = layout.tile + 1;
+  nonzero_columns = Array<int32_t>(blocks * block_stride, "sae.nonzeros");
+  nonzero_values = Array<float>(blocks * block_stride, "sae.nonzeros");
+  nonzero_starts = Array<int32_t>(blocks * starts_stride, "sae.nonzeros");
+  nonzeros = {nonzero_columns.data(),
+              nonzero_values.data(),
+              block_stride,
+              nonzero_starts.data(),
+              starts_stride,
+              block,
+              blocks};
   r = Array<float>(layout.tile * layout.x_stride, "sae.tile_residuals");
   column_sums = Array<float>(layout.d_padded, "sae.column_sums");
   p = Array<float>(layout.tile * kTileStride, "sae.tile_pre_activations");
@@ -81,18 +103,31 @@ void TileWorkspace::reserve(const SaeLayout& layout, int64_t k) {
 }
 
 int64_t TileWorkspace::size_bytes() const {
-  return xc.size_bytes() + r.size_bytes() + column_sums.size_bytes() + p.size_bytes() +
-         group_maxima.size_bytes() + masks.size_bytes() + selection.size_bytes() +
+  return xs.size_bytes() + xc.size_bytes() + r.size_bytes() + nonzero_columns.size_bytes() +
+         nonzero_values.size_bytes() + nonzero_starts.size_bytes() + column_sums.size_bytes() +
+         p.size_bytes() + group_maxima.size_bytes() + masks.size_bytes() + selection.size_bytes() +
          aux_selection.size_bytes() + candidate_values.size_bytes() + candidate_indices.size_bytes() +
          zc.size_bytes() + g.size_bytes() + dot_work.size_bytes() + gradient.size_bytes() +
          gradient_dec.size_bytes();
+}
+
+LoadedTile load_tile(const SaeKernels& kernels, const SaeLayout& layout, View<const float, 2> x, float scale,
+                     const float* b_pre, float* column_sums, TileWorkspace& work) {
+  const int64_t rows = x.shape[0], padded_rows = round_up(rows, kTokenGroup);
+  const LoadedTile loaded =
+      kernels.load_tile({x.data, x.stride[0], x.stride[1], rows, layout.d, layout.d_padded, scale, b_pre,
+                         work.xs.data(), work.xc.data(), layout.x_stride, column_sums});
+  std::fill(work.xs.data() + rows * layout.x_stride, work.xs.data() + padded_rows * layout.x_stride, 0.0F);
+  work.sparse = kernels.list_nonzeros != nullptr &&
+                static_cast<double>(loaded.nonzeros) <= kSparseShare * static_cast<double>(rows * layout.d);
+  if (work.sparse) kernels.list_nonzeros(work.xs.data(), layout.x_stride, rows, layout.d, work.nonzeros);
+  return loaded;
 }
 
 NumericFlags encode_topk(const SaeKernels& kernels, const Panels& panels, const SaeLayout& layout,
                          int64_t rows, bool surely_finite, TileWorkspace& work, SelectionBuffer& buffer,
                          int64_t k) {
   const int64_t padded_rows = round_up(rows, kTokenGroup);
-  std::fill(work.xc.data() + rows * layout.x_stride, work.xc.data() + padded_rows * layout.x_stride, 0.0F);
   Selection selection = buffer.view();
   selection.k = k;
   std::fill_n(selection.counts, layout.tile, 0);
@@ -101,9 +136,10 @@ NumericFlags encode_topk(const SaeKernels& kernels, const Panels& panels, const 
   for (int64_t first = 0; first < panels.count; first += kChunkPanels) {
     const bool first_chunk = first == 0;
     const int64_t count = std::min(kChunkPanels, panels.count - first);
-    const EncodeChunk chunk{work.xc.data(),
+    const EncodeChunk chunk{work.xs.data(),
                             layout.x_stride,
-                            padded_rows,
+                            work.sparse ? &work.nonzeros : nullptr,
+                            work.sparse ? rows : padded_rows,
                             layout.d,
                             panels.weights + first * layout.d * kPanel,
                             panels.bias + first * kPanel,

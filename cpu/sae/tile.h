@@ -6,10 +6,10 @@
 
 namespace branchsae::cpu {
 
-/// Packed encoder rows.
+/// Packed encoder rows and their bias, shifted for tokens that are scaled but not centred.
 struct Panels {
   const float* weights = nullptr;  ///< [count][d][64]
-  const float* bias = nullptr;     ///< [count * 64], -infinity in padding
+  const float* bias = nullptr;     ///< [count * 64] b_enc - W b_pre, -infinity in padding
   int64_t count = 0;
   int64_t latents = 0;    ///< without padding
   bool prefetch = false;  ///< larger than an L2 cache
@@ -52,12 +52,17 @@ class TileWorkspace {
   void reserve(const SaeLayout& layout, int64_t k);
   int64_t size_bytes() const;
 
+  Array<float> xs;            ///< [tile, x_stride] scaled tokens
   Array<float> xc;            ///< [tile, x_stride] scaled, centred tokens
   Array<float> r;             ///< [tile, x_stride] residuals
   Array<float> column_sums;   ///< [d_padded] of xc
   Array<float> p;             ///< [tile, kTileStride]
   Array<float> group_maxima;  ///< [tile, 64]
   Array<uint64_t> masks;      ///< [tile, kChunkPanels]
+  Array<int32_t> nonzero_columns, nonzero_starts;
+  Array<float> nonzero_values;
+  NonzeroLists nonzeros{};  ///< of xs, in the arrays above
+  bool sparse = false;      ///< the lists hold the present tile
   SelectionBuffer selection, aux_selection;
   Array<float> candidate_values;
   Array<int32_t> candidate_indices;
@@ -67,8 +72,12 @@ class TileWorkspace {
   Array<float> gradient, gradient_dec;  ///< [slice] one row
 };
 
-/// Selects the k largest positive pre-activations of each row of work.xc into `selection`.
-/// rows           tokens in the tile; rows up to the next multiple of kTokenGroup are zeroed
+/// Scales and centres up to layout.tile tokens into work.xs and work.xc; column_sums [d_padded] gets the sums
+/// of xc. Lists the nonzeros when they are few, which the encode then runs over.
+LoadedTile load_tile(const SaeKernels& kernels, const SaeLayout& layout, View<const float, 2> x, float scale,
+                     const float* b_pre, float* column_sums, TileWorkspace& work);
+
+/// Selects the k largest positive pre-activations of each of the loaded tokens into `selection`.
 /// surely_finite  nothing in the products can overflow or be NaN, so the check is left out
 NumericFlags encode_topk(const SaeKernels& kernels, const Panels& panels, const SaeLayout& layout,
                          int64_t rows, bool surely_finite, TileWorkspace& work, SelectionBuffer& selection,

@@ -1,9 +1,11 @@
 #include <doctest/doctest.h>
+#include <omp.h>
 
 #include <cstdint>
 #include <vector>
 
 #include "cpu/cpu_backend.h"
+#include "cpu/threads.h"
 #include "engine/device.h"
 #include "engine/error.h"
 
@@ -80,4 +82,16 @@ TEST_CASE("bytes go to the device and back") {
   stream->synchronize();
   CHECK(back[1] == -2.0F);
   CHECK(back[2] == 4.0F);
+}
+
+TEST_CASE("a thread count holds inside its scope only, and covers every index once") {
+  const int before = omp_get_max_threads();
+  {
+    const cpu::ThreadScope scope(before + 2);
+    CHECK(omp_get_max_threads() == before + 2);
+    std::vector<int> visits(1001, 0);
+    cpu::parallel_for(1001, [&](int64_t i) { ++visits[static_cast<size_t>(i)]; });
+    CHECK(visits == std::vector<int>(1001, 1));
+  }
+  CHECK(omp_get_max_threads() == before);
 }

@@ -56,7 +56,7 @@ HostTensor unit_tokens(int64_t tokens) {
 }
 
 void check_exact(PreActivations p, int64_t k) {
-  const auto sae = executor_for(p, k, 2);
+  const auto sae = executor_for(p, k, 1);
   const auto lists = encode_lists(*sae, unit_tokens(p.tokens).matrix(), k);
   for (int64_t t = 0; t < p.tokens; ++t) {
     CAPTURE(t);
@@ -171,7 +171,7 @@ TEST_CASE("NaN is never selected, infinity is, and both are flagged") {
           parameters.w[n - 2] = special.second;
           parameters.b_enc = HostTensor({n});
           parameters.b_pre = HostTensor({1});
-          const auto sae = make_loaded(spec, parameters, 2);
+          const auto sae = make_loaded(spec, parameters, 1);
           HostTensor x({11, 1});
           std::fill(x.values().begin(), x.values().end(), 1.0F);
           std::vector<double> u(parameters.w.values().begin(), parameters.w.values().end());
@@ -229,7 +229,7 @@ TEST_CASE("another k than the trained one, unused slots, strided tokens") {
   expected.load(exact);
   for (const cpu::Isa isa : isa_levels()) {
     const SimdScope simd(isa);
-    const auto sae = make_loaded(spec, exact, 2);
+    const auto sae = make_loaded(spec, exact, 1);
     // Columns 7..30 of a wider matrix, every second row, and a transposed view.
     View<const float, 2> tokens = View<const float, 2>(wide.matrix()).columns(7, 24);
     tokens.shape[0] = 30, tokens.stride[0] *= 2;

@@ -38,7 +38,9 @@ def check(header):
 
 class Headers(unittest.TestCase):
     def test_every_header_compiles_alone(self):
-        wanted = [header for header in headers() if header.parts[0] != "cuda" or CUDA]
+        # An -inl.h is Highway's form of code that is included once for each instruction set; it cannot stand alone.
+        wanted = [header for header in headers() if not header.name.endswith("-inl.h")]
+        wanted = [header for header in wanted if header.parts[0] != "cuda" or CUDA]
         self.assertGreater(len(wanted), 20)
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             broken = {str(header): said for header, said in pool.map(check, wanted) if said}

@@ -63,7 +63,7 @@ def listed_names(text):
         variable = re.search(r"\$\{(\w+)\}", name)
         if variable is None:
             yield name
-        else:
+        elif variable.group(1) in loops:
             yield from (name.replace(variable.group(0), value) for value in loops[variable.group(1)])
 
 
@@ -102,7 +102,9 @@ class Includes(unittest.TestCase):
 
 class Files(unittest.TestCase):
     def test_headers_say_pragma_once(self):
-        missing = [str(path) for path in sources() if path.suffix in (".h", ".cuh") and "#pragma once" not in read(path)]
+        # An -inl.h is Highway's form of code that is included once for each instruction set.
+        headers = [path for path in sources() if path.suffix in (".h", ".cuh") and not path.name.endswith("-inl.h")]
+        missing = [str(path) for path in headers if "#pragma once" not in read(path)]
         self.assertEqual(missing, [])
 
     def test_no_file_is_too_long(self):

@@ -127,6 +127,18 @@ TEST_CASE("features picked from [N, C] are a matrix") {
   CHECK(picked.data == std::vector<double>{-4, -7, 1, -2});  // i % 17 - 8 at 4, 1, 9 and 6
 }
 
+TEST_CASE("picked features may be the graph's output") {
+  OnnxBuilder builder(13);
+  builder.input("x", {kDynamic, 5, 1, 1}).output("y").integers("start", {1}, {1}).integers("end", {1}, {4});
+  builder.integers("axis", {1}, {1});
+  builder.node("Flatten", {"x"}, {"f"});
+  builder.node("Slice", {"f", "start", "end", "axis"}, {"y"});
+  const Graph graph = builder.load();
+  CHECK(ops_of(graph) == "Flatten Linear");
+  CHECK(graph.value(graph.outputs.at(0)).shape == Shape{kDynamic, 3});
+  CHECK(graph.value(graph.outputs.at(0)).name == "y");
+}
+
 TEST_CASE("picking that is not by channel is refused") {
   const auto error = [](int64_t axis, const std::vector<int64_t>& indices) {
     OnnxBuilder builder(13);
