@@ -20,6 +20,26 @@ constexpr const char* kFooter =
     "Every option can also be given as an environment variable, --max-memory as BRANCHSAE_MAX_MEMORY, or\n"
     "in the file that --config names. A flag goes before the environment, the environment before the file.";
 
+/// Lines that begin with a space are kept, the others are joined to paragraphs and wrapped anew.
+std::string filled(const std::string& text) {
+  std::istringstream lines(text);
+  std::string result, paragraph;
+  const auto flush = [&] {
+    if (!paragraph.empty()) result += wrapped(paragraph, kWidth, 0) + "\n";
+    paragraph.clear();
+  };
+  for (std::string line; std::getline(lines, line);) {
+    if (line.empty() || line.front() == ' ') {
+      flush();
+      result += line + "\n";
+    } else {
+      paragraph += line + " ";
+    }
+  }
+  flush();
+  return result;
+}
+
 /// "  NAME            text", the text wrapped in its own column.
 std::string entry(const std::string& name, const std::string& text) {
   const int64_t width = display_width(name) + 2;
@@ -67,7 +87,7 @@ std::string wrapped(const std::string& text, int64_t width, int64_t indent) {
 
 std::string command_help(const CommandText& text, const OptionSet& options) {
   std::string help =
-      fmt::format("Usage: branchsae {} {} [options]\n\n{}\n", text.name, text.usage, text.about);
+      fmt::format("Usage: branchsae {} {} [options]\n\n{}", text.name, text.usage, filled(text.about));
   std::string group;
   for (const OptionSet::Described& option : options.described()) {
     if (option.group != group) help += fmt::format("\n{}:\n", option.group);

@@ -1,6 +1,8 @@
 // inspect, classify and capture on a small model.
 #include <doctest/doctest.h>
 
+#include <signal.h>
+
 #include <algorithm>
 #include <fstream>
 
@@ -306,4 +308,17 @@ TEST_CASE("--max-memory makes batches smaller, or says what one image takes") {
         kOtherKernels);
   CHECK(contains(run_refused(capture("mixed4c", temporary_folder()) + Words{"--max-memory", "1k"}),
                  "--max-memory"));
+}
+
+TEST_CASE("a signal ends capture in good order, and nothing is left") {
+  const fs::path folder = temporary_folder(), out = folder / "out";
+  std::ofstream list(folder / "list.txt");
+  for (int i = 0; i < 200'000; ++i) list << scene().images << "/n01440764/picture_0.ppm\n";
+  list.close();
+  const ProcessResult result = run_program(capture("mixed3a", out, (folder / "list.txt").string()),
+                                           {.signal_when_file = out, .signal = SIGTERM});
+  CAPTURE(result.err);
+  CHECK(result.code == 128 + SIGTERM);
+  CHECK(result.error_lines().empty());
+  CHECK_FALSE(fs::exists(out));
 }

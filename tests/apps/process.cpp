@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,6 +49,11 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 [[noreturn]] void become(char** arguments, char** environment, const ProcessOptions& options, int out,
                          int err) {
   if (!options.folder.empty() && ::chdir(options.folder.c_str()) != 0) ::_exit(126);
+  if (options.largest_file > 0) {
+    const auto size = static_cast<rlim_t>(options.largest_file);
+    const rlimit limit{size, size};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
   ::dup2(err, STDERR_FILENO);
   if (options.out == "closed") {
     ::close(STDOUT_FILENO);

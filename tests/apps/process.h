@@ -26,6 +26,7 @@ struct ProcessOptions {
   /// Where stdout goes: empty: a pipe that is read; "closed": closed; "broken": a pipe that nobody reads;
   /// else this file.
   std::string out = {};
+  int64_t largest_file = 0;  ///< bytes; writing more fails, as on a full disk. 0: no limit
   /// A signal is sent when this text has appeared on stderr, or this file exists.
   std::string signal_when = {};
   std::filesystem::path signal_when_file = {};

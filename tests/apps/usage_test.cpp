@@ -160,3 +160,24 @@ TEST_CASE("-q and --no-progress keep stderr quiet, -v says more") {
   CHECK(contains(normal.err, "branchsae: preprocessing: caffe"));
   CHECK(normal.out == run_program(command + std::vector<std::string>{"-v", "--no-progress"}).out);
 }
+
+TEST_CASE("files that cannot be written to the end are an error, and nothing is left") {
+  const auto folder = temporary_folder();
+  const std::vector<std::string> to = {"--out", (folder / "out").string()};
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"capture", scene().model, scene().images, "--tap", "mixed3a"},
+        std::vector<std::string>{"train", scene().model, scene().images, "--tap", "mixed4d", "--tokens",
+                                 "512", "--batch", "256", "--buffer-tokens", "512"}}) {
+    const ProcessResult result = run_program(command + kSmall + to, {.largest_file = 40'000});
+    CAPTURE(result.err);
+    CHECK(result.code == 1);
+    CHECK(result.out.empty());
+    REQUIRE(result.error_lines().size() == 1);
+    CHECK(contains(result.error_lines().front(), "out"));
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+      CAPTURE(entry.path().string());
+      CHECK(entry.path().extension() != ".npy");
+      CHECK(entry.path().extension() != ".safetensors");
+    }
+  }
+}
