@@ -77,7 +77,13 @@ void Application::parse(Command& command, const std::vector<std::string>& words)
   std::vector<std::string> reversed = expand_lists(words, command.options);
   std::reverse(reversed.begin(), reversed.end());
   reversed.push_back(command.text.name);
-  app_->parse(std::move(reversed));
+  try {
+    app_->parse(std::move(reversed));
+  } catch (const CLI::ArgumentMismatch& mismatch) {  // its text begins with the option's name and a colon
+    const std::string text = mismatch.what();
+    throw InputError(fmt::format("{} needs a value (see branchsae {} --help)", text.substr(0, text.find(':')),
+                                 command.text.name));
+  }
   const std::vector<std::string> left = command.app->remaining();
   if (left.empty()) return;
   const auto flag =

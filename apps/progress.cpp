@@ -72,7 +72,7 @@ std::string Progress::line(int64_t done, const std::string& extra, int columns) 
   const std::string whole = total_ > 0 ? fmt::format("/{}", with_separators(total_)) : "";
   if (total_ > 0) {
     const double share = static_cast<double>(done) / static_cast<double>(total_);
-    if (columns > 0) text += fmt::format(" {}", bar(share, std::clamp(columns / 5, 8, 30)));
+    if (columns > 0) text += fmt::format(" {}", bar(share, std::clamp(columns / 8, 8, 30)));
     text += fmt::format(" {:3.0f} %", std::floor(100 * std::min(share, 1.0)));
   }
   text += fmt::format("  {}{} {}", with_separators(done), whole, unit_);

@@ -85,7 +85,7 @@ TEST_CASE("unknown words are refused, with the nearest known one") {
                  "inspect has no option --jsn; did you mean '--json'?"));
   CHECK(contains(run_refused({"inspect", "m.onnx", "--xyzzy=3"}), "inspect has no option --xyzzy"));
   CHECK(contains(run_refused({"inspect", "a.onnx", "b.onnx"}), "unexpected argument 'b.onnx'"));
-  CHECK(contains(run_refused({"classify", "m.onnx", "i", "--top"}), "--top"));
+  CHECK(contains(run_refused({"classify", "m.onnx", "i", "--top"}), "--top needs a value"));
   CHECK(contains(run_refused({"classify", "m.onnx", "i", "--top", "0"}), "--top must be"));
   CHECK(contains(run_refused({"classify", "m.onnx", "i", "--json=maybe"}), "--json"));
   CHECK(contains(run_refused({"inspect", scene().model, "--device", "tpu"}),
