@@ -222,7 +222,7 @@ TEST_CASE("a run stopped by a signal and resumed ends with the same autoencoder"
 
 TEST_CASE("killed, resumed: the same bytes as never stopped") {
   const fs::path whole = temporary_folder() / "run", killed = temporary_folder() / "run";
-  const Words often = {"--tokens", "25600", "--checkpoint-every", "3"};
+  const Words often = {"--tokens", "6400", "--checkpoint-every", "5"};
   REQUIRE(run_program(train(whole, often)).code == 0);
   const ProcessResult result =
       run_program(train(killed, often), {.signal_when_file = killed / "checkpoint.json", .signal = SIGKILL});
