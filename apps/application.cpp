@@ -18,15 +18,6 @@
 namespace branchsae::apps {
 namespace {
 
-constexpr const char* kAbout =
-    "branchsae opens up InceptionV1: it runs the network from its ONNX file, captures what each branch of\n"
-    "each inception block computes, and trains k-sparse autoencoders on it.";
-constexpr const char* kFooter =
-    "branchsae COMMAND --help explains a command, branchsae --version names this build.\n"
-    "Every option can also be given as the environment variable BRANCHSAE_<OPTION> (--max-memory as\n"
-    "BRANCHSAE_MAX_MEMORY) or in a file named by --config; a flag goes before the environment, that before\n"
-    "the file.";
-
 /// Turns what is being thrown into one line and an exit code.
 int report_current_exception() {
   try {
@@ -56,29 +47,24 @@ int report_current_exception() {
 
 }  // namespace
 
-Application::Application() : app_(std::make_unique<CLI::App>(kAbout, "branchsae")) {
-  app_->footer(kFooter);
+Application::Application() : app_(std::make_unique<CLI::App>("", "branchsae")) {
   app_->require_subcommand(0, 1);  // else a folder of images called "train" would be taken for the command
-  app_->get_formatter()->column_width(34);
-  app_->get_formatter()->label("Positionals", "Arguments");
 }
 
 Application::~Application() = default;
 
 OptionSet& Application::add_command(const CommandText& text, Run run) {
-  CLI::App* sub = app_->add_subcommand(text.name, text.summary);
-  sub->group("Commands")->allow_extras();
-  sub->footer("Examples:\n" + text.examples);
-  sub->description(text.about.empty() ? text.summary : text.about);
-  commands_.push_back(std::unique_ptr<Command>(new Command{text.name, sub, OptionSet(*sub), std::move(run)}));
+  CLI::App* sub = app_->add_subcommand(text.name);
+  sub->allow_extras();
+  commands_.push_back(std::unique_ptr<Command>(new Command{text, sub, OptionSet(*sub), std::move(run)}));
   return commands_.back()->options;
 }
 
 Application::Command& Application::find_command(const std::string& name) {
   std::vector<std::string> names;
   for (const auto& command : commands_) {
-    if (command->name == name) return *command;
-    names.push_back(command->name);
+    if (command->text.name == name) return *command;
+    names.push_back(command->text.name);
   }
   if (!name.empty() && name.front() == '-') {
     throw InputError("options come after the command: branchsae COMMAND " + name);
@@ -90,19 +76,25 @@ Application::Command& Application::find_command(const std::string& name) {
 void Application::parse(Command& command, const std::vector<std::string>& words) {
   std::vector<std::string> reversed = expand_lists(words, command.options);
   std::reverse(reversed.begin(), reversed.end());
-  reversed.push_back(command.name);
-  app_->parse(std::move(reversed));
+  reversed.push_back(command.text.name);
+  try {
+    app_->parse(std::move(reversed));
+  } catch (const CLI::ArgumentMismatch& mismatch) {  // its text begins with the option's name and a colon
+    const std::string text = mismatch.what();
+    throw InputError(fmt::format("{} needs a value (see branchsae {} --help)", text.substr(0, text.find(':')),
+                                 command.text.name));
+  }
   const std::vector<std::string> left = command.app->remaining();
   if (left.empty()) return;
   const auto flag =
       std::find_if(left.begin(), left.end(), [](const auto& word) { return word.front() == '-'; });
   if (flag != left.end()) {
     const std::string name = flag->substr(0, flag->find('='));
-    throw InputError(fmt::format("{} has no option {}{} (branchsae {} --help lists them)", command.name, name,
-                                 suggestion(name, command.options.names()), command.name));
+    throw InputError(fmt::format("{} has no option {}{} (branchsae {} --help lists them)", command.text.name,
+                                 name, suggestion(name, command.options.names()), command.text.name));
   }
-  throw InputError(fmt::format("{}: unexpected argument '{}' (see branchsae {} --help)", command.name,
-                               left.front(), command.name));
+  throw InputError(fmt::format("{}: unexpected argument '{}' (see branchsae {} --help)", command.text.name,
+                               left.front(), command.text.name));
 }
 
 void Application::read_options(Command& command) {
@@ -111,8 +103,8 @@ void Application::read_options(Command& command) {
     command.options.resolve(nullptr);
   } else {
     std::vector<std::pair<std::string, const OptionSet*>> all;
-    for (const auto& other : commands_) all.emplace_back(other->name, &other->options);
-    const ConfigValues config = read_config(common_.config, command.name, all);
+    for (const auto& other : commands_) all.emplace_back(other->text.name, &other->options);
+    const ConfigValues config = read_config(common_.config, command.text.name, all);
     command.options.resolve(&config);
   }
   set_verbosity(common_.quiet     ? Verbosity::kQuiet
@@ -128,17 +120,22 @@ void Application::dispatch(std::vector<std::string> words) {
     words.push_back("--help");
   }
   if (words.front() == "--version") return write_stdout(version_text());
-  if (words.front() == "--help" || words.front() == "-h") return write_stdout(app_->help());
+  if (words.front() == "--help" || words.front() == "-h") {
+    std::vector<std::pair<std::string, std::string>> list;
+    for (const auto& command : commands_) list.emplace_back(command->text.name, command->text.summary);
+    return write_stdout(program_help(list));
+  }
   Command& command = find_command(words.front());
   words.erase(words.begin());
   try {
     parse(command, words);
   } catch (const CLI::CallForHelp&) {
-    return write_stdout(command.app->help("branchsae"));
+    return write_stdout(command_help(command.text, command.options));
   }
   read_options(command);
   Output out;
   command.run(Context{common_, command.options, out});
+  release_info();
   out.write(common_.json);
 }
 

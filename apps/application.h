@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "apps/common_options.h"
+#include "apps/help_text.h"
 #include "apps/option_set.h"
 #include "apps/output.h"
 
@@ -23,12 +24,6 @@ class Application {
   Application();
   ~Application();
 
-  struct CommandText {
-    std::string name;
-    std::string summary;   ///< one line in the list of commands
-    std::string about;     ///< paragraph of the command's own help
-    std::string examples;  ///< lines that work as they stand
-  };
   using Run = std::function<void(const Context&)>;
   /// The common options are added when the program runs, after the command's own.
   OptionSet& add_command(const CommandText& text, Run run);
@@ -38,7 +33,7 @@ class Application {
 
  private:
   struct Command {
-    std::string name;
+    CommandText text;
     CLI::App* app;
     OptionSet options;
     Run run;

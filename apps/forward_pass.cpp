@@ -87,7 +87,6 @@ std::vector<SkippedImage> ForwardPass::run(const std::vector<int64_t>& indices, 
   size_t next = 0;
   ImageReader reader(
       *images_, [&]() -> int64_t { return next < indices.size() ? indices[next++] : -1; }, reading);
-  release_info();
   Progress progress(options_.title, total, "images", options_.progress);
   ImageBatch batch;
   int64_t done = 0;

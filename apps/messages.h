@@ -11,14 +11,14 @@ void start_messages();
 void set_verbosity(Verbosity verbosity);
 Verbosity verbosity();
 
-/// "branchsae: TEXT". Held back until release_info(), so that a command which fails on its input says one
-/// line only; dropped with -q. With -v it is written at once.
+/// "branchsae: TEXT". Held back until the first progress line or the command's success, so that a command
+/// which fails on its input says one line only; dropped with -q. With -v it is written at once.
 void info(const std::string& text);
 /// "branchsae: warning: TEXT", at once.
 void warning(const std::string& text);
 /// "branchsae: error: TEXT"; with -v the detail follows, indented.
 void error(const std::string& text, const std::string& detail = "");
-/// Inputs are good and the work starts: writes what was held back.
+/// Writes what was held back; from here on nothing is.
 void release_info();
 
 /// stderr is a terminal that understands a carriage return.

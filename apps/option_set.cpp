@@ -34,6 +34,12 @@ std::vector<std::string> split_commas(const std::vector<std::string>& values) {
   return parts;
 }
 
+/// A default as people would write it: 20000000 as 20M.
+std::string short_count(int64_t value) {
+  if (value != 0 && value % 1'000'000 == 0) return fmt::format("{}M", value / 1'000'000);
+  return std::to_string(value);
+}
+
 int64_t checked_count(const std::string& text, int64_t least, int64_t most) {
   const auto value = parse_count(text);
   if (value && *value >= least && *value <= most) return *value;
@@ -55,7 +61,6 @@ void OptionSet::custom(Entry entry) {
   if (positional) ++positional_count_;
   CLI::Option* parsed = app_->add_option(
       entry.name, [](const CLI::results_t&) { return true; }, entry.help);
-  parsed->type_name(positional ? "" : entry.type);
   // One value a flag, which may be repeated; a list's further words are given flags of their own before
   // parsing (argument_list.h). Positional lists take all that is left.
   if (positional && entry.many) {
@@ -63,9 +68,7 @@ void OptionSet::custom(Entry entry) {
   } else {
     parsed->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   }
-  if (!entry.shown_default.empty()) parsed->default_str(entry.shown_default);
-  if (!positional) parsed->group(group_);
-  options_.push_back({std::move(entry), parsed, Source::kDefault});
+  options_.push_back({std::move(entry), parsed, positional ? "Arguments" : group_, Source::kDefault});
 }
 
 void OptionSet::positional(const std::string& name, std::string& target, const std::string& help) {
@@ -92,8 +95,8 @@ void OptionSet::custom_flag(const std::string& name, const std::string& help, st
     if (!value) throw InputError("is a switch: yes or no, not '" + values.back() + "'");
     set(*value);
   };
-  CLI::Option* parsed = app_->add_flag(name, help)->group(group_);
-  options_.push_back({std::move(entry), parsed, Source::kDefault});
+  CLI::Option* parsed = app_->add_flag(name, help);
+  options_.push_back({std::move(entry), parsed, group_, Source::kDefault});
 }
 
 void OptionSet::text(const std::string& name, std::string& target, const std::string& type,
@@ -127,7 +130,7 @@ void OptionSet::list(const std::string& name, std::vector<std::string>& target, 
 
 void OptionSet::count(const std::string& name, int64_t& target, int64_t least, int64_t most,
                       const std::string& help) {
-  Entry entry{name, "N", help, std::to_string(target), {}, [&target] { return Json(target); }, false};
+  Entry entry{name, "N", help, short_count(target), {}, [&target] { return Json(target); }, false};
   entry.set = [&target, least, most](const auto& values) {
     target = checked_count(values.back(), least, most);
   };
@@ -220,6 +223,15 @@ bool OptionSet::has(const std::string& name) const {
   return std::any_of(options_.begin(), options_.end(), [&](const Option& option) {
     return option.entry.name.front() == '-' && key(option.entry.name) == name;
   });
+}
+
+std::vector<OptionSet::Described> OptionSet::described() const {
+  std::vector<Described> all;
+  for (const Option& option : options_) {
+    const Entry& entry = option.entry;
+    all.push_back({option.group, entry.name, entry.type, entry.help, entry.shown_default});
+  }
+  return all;
 }
 
 Json OptionSet::resolved() const {

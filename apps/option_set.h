@@ -67,6 +67,11 @@ class OptionSet {
   Source source(const std::string& name) const;
   bool given(const std::string& name) const { return source(name) != Source::kDefault; }
   bool has(const std::string& name) const;
+  struct Described {
+    std::string group, name, type, help, shown_default;
+  };
+  /// In the order they were added; arguments have the group "Arguments".
+  std::vector<Described> described() const;
   /// Every option with its value.
   Json resolved() const;
   /// With dashes, for suggestions.
@@ -82,6 +87,7 @@ class OptionSet {
   struct Option {
     Entry entry;
     CLI::Option* parsed = nullptr;
+    std::string group = {};
     Source source = Source::kDefault;
   };
   void apply(Option& option, const ConfigValues* config);

@@ -72,7 +72,7 @@ std::string Progress::line(int64_t done, const std::string& extra, int columns) 
   const std::string whole = total_ > 0 ? fmt::format("/{}", with_separators(total_)) : "";
   if (total_ > 0) {
     const double share = static_cast<double>(done) / static_cast<double>(total_);
-    if (columns > 0) text += fmt::format(" {}", bar(share, std::clamp(columns / 5, 8, 30)));
+    if (columns > 0) text += fmt::format(" {}", bar(share, std::clamp(columns / 8, 8, 30)));
     text += fmt::format(" {:3.0f} %", std::floor(100 * std::min(share, 1.0)));
   }
   text += fmt::format("  {}{} {}", with_separators(done), whole, unit_);
@@ -90,6 +90,7 @@ void Progress::update(int64_t done, const std::string& extra) {
   const auto now = Clock::now();
   if (seconds(now - drawn_) < (terminal_ ? kTerminalSeconds : kLineSeconds)) return;
   drawn_ = now;
+  release_info();
   measure_rate(done, now);
   if (terminal_) {
     const int columns = terminal_columns();

@@ -18,6 +18,9 @@ std::string recorded(const RunInfo& info, const std::string& name) {
 InputOptions recorded_input(const RunInfo& info) {
   InputOptions input;
   input.preprocess = info.preprocess;
+  std::error_code ignored;
+  const std::string classes = recorded(info, "classes");
+  if (!classes.empty() && std::filesystem::exists(classes, ignored)) input.classes = classes;
   input.crop = parse_count(recorded(info, "crop")).value_or(0);
   input.resize = parse_count(recorded(info, "resize")).value_or(0);
   return input;

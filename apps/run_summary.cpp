@@ -46,14 +46,16 @@ Table metrics_table(const std::vector<TapLine>& lines) {
                {"n", kRight},
                {"k", kRight},
                {"FVU", kRight},
+               {"expl. var.", kRight},
                {"mse", kRight},
                {"l0", kRight},
                {"dead", kRight},
                {"cosine", kRight}});
   for (const TapLine& line : lines) {
     table.row({line.tap, std::to_string(line.d), std::to_string(line.n), std::to_string(line.k),
-               figure(line.metrics, "fvu"), figure(line.metrics, "mse"), figure(line.metrics, "l0"),
-               percent(line.metrics, "dead"), figure(line.metrics, "cosine")});
+               figure(line.metrics, "fvu"), figure(line.metrics, "explained_variance"),
+               figure(line.metrics, "mse"), figure(line.metrics, "l0"), percent(line.metrics, "dead"),
+               figure(line.metrics, "cosine")});
   }
   return table;
 }

@@ -14,12 +14,13 @@ namespace branchsae::apps {
 /// For `inspect RUN`. Throws InputError when the folder holds no run.
 void summarise_run(const std::filesystem::path& run, Output& out);
 
-/// tap, d, n, k, then FVU, mse, l0, dead on held-out tokens, and tokens/s.
+/// What a table says of one autoencoder.
 struct TapLine {
   std::string tap;
   int64_t d = 0, n = 0, k = 0;
   Json metrics;  ///< to_json(SaeMetrics); null when not evaluated
 };
+/// d, n, k, then FVU, explained variance, mse, l0, dead, cosine.
 Table metrics_table(const std::vector<TapLine>& lines);
 
 /// The table and document at the end of a training job.

@@ -36,6 +36,7 @@ void install_signal_handlers() {
   install(SIGTERM, true);
   install(SIGHUP, false);  // nohup asks to ignore it
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);
 }
 
 int stop_signal() {

@@ -11,7 +11,8 @@ struct Interrupted : std::exception {
   int signal;
 };
 
-/// Handlers for the three signals; SIGPIPE is ignored, so that a closed stdout is an error of write().
+/// Handlers for the three signals. SIGPIPE and SIGXFSZ are ignored, so that a closed stdout and a file that
+/// outgrows its limit are errors of write().
 void install_signal_handlers();
 /// The first signal received, 0 for none.
 int stop_signal();

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <memory>
 #include <optional>
 
 #include "apps/messages.h"
@@ -24,33 +23,30 @@ std::string tap_figures(const TrainProgress& now) {
   return text;
 }
 
-/// Turns the job's reports into one bar for training and one for the evaluation at the end.
+/// Turns the job's reports into bars: for reading images into the token buffer, for training, and for the
+/// evaluation at the end.
 class TrainBar {
  public:
   explicit TrainBar(bool shown) : shown_(shown) {}
 
   void report(const TrainProgress& now) {
-    const bool evaluating = now.phase == TrainProgress::Phase::kEvaluating;
-    if (!bar_ || evaluating != evaluating_) start(now, evaluating);
-    if (evaluating) {
-      bar_->update(now.images);
-    } else if (now.phase == TrainProgress::Phase::kReading) {
-      bar_->update(now.tokens, fmt::format("reading image {}/{}", now.images, now.total_images));
-    } else {
-      bar_->update(now.tokens, tap_figures(now));
+    using enum TrainProgress::Phase;
+    if (now.phase == kTraining) {
+      images_.reset();
+      if (!tokens_) tokens_.emplace("train", now.total_tokens, "tokens", shown_, now.tokens);
+      tokens_->update(now.tokens, tap_figures(now));
+      return;
     }
+    const bool is_new = !images_ || now.phase != phase_;
+    phase_ = now.phase;
+    if (is_new) images_.emplace(phase_ == kReading ? "read" : "evaluate", now.total_images, "images", shown_);
+    images_->update(now.images);
   }
 
  private:
-  void start(const TrainProgress& now, bool evaluating) {
-    bar_.reset();
-    evaluating_ = evaluating;
-    bar_ = evaluating ? std::make_unique<Progress>("evaluate", now.total_images, "images", shown_)
-                      : std::make_unique<Progress>("train", now.total_tokens, "tokens", shown_, now.tokens);
-  }
-
-  bool shown_, evaluating_ = false;
-  std::unique_ptr<Progress> bar_;
+  bool shown_;
+  TrainProgress::Phase phase_ = TrainProgress::Phase::kReading;
+  std::optional<Progress> images_, tokens_;
 };
 
 }  // namespace
@@ -74,14 +70,10 @@ TrainResult run_train_job(const Context& context, const Device& device, const Gr
   {
     TrainBar bar(context.common.progress());
     TrainCallbacks callbacks;
-    callbacks.progress = [&](const TrainProgress& now) {
-      release_info();  // the first report: everything has been checked
-      bar.report(now);
-    };
+    callbacks.progress = [&](const TrainProgress& now) { bar.report(now); };
     callbacks.stop_requested = [] { return stop_signal() != 0; };
     result = train(device, graph, images, options, origin, callbacks);
   }
-  release_info();
   warn_of_skipped(result->skipped);
   if (result->stopped) {
     info(fmt::format("stopped at step {} of {}; go on with: branchsae train --resume {}", result->step,

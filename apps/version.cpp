@@ -31,8 +31,9 @@ std::string cuda_text() {
   const BackendFactory* factory = find_backend("cuda");
   if (factory == nullptr) return "not in this build";
   const std::string reason = factory->unavailable();
-  const std::string built = factory->build.empty() ? "in this build" : factory->build;
-  return reason.empty() ? built : built + "; no device: " + reason;
+  if (reason.empty()) return factory->build;
+  const bool has_parts = !factory->build.empty() && factory->build != "none";
+  return has_parts ? factory->build + "; " + reason : reason;
 }
 
 std::string version_line() {

@@ -53,7 +53,8 @@ LrSchedule parse_lr_schedule(std::string_view text) {
 }
 
 double auto_learning_rate(int64_t d, int64_t /*batch*/) {
-  return 1e-2 * std::min(1.0, std::pow(128.0 / static_cast<double>(d), 0.85));
+  constexpr double kNarrowRate = 2e-2, kNarrowWidth = 64, kExponent = 0.9;  // docs/training.md
+  return kNarrowRate * std::min(1.0, std::pow(kNarrowWidth / static_cast<double>(d), kExponent));
 }
 
 double learning_rate_at(const LrPlan& plan, int64_t step) {

@@ -7,8 +7,12 @@
 
 namespace branchsae {
 
-/// Norms of W's rows that `auto` tries. What the best one is depends on how sparse the tokens are; a wrong
-/// one costs far more than any later choice (held-out FVU 0.064 against 0.093 on one branch, all else equal).
+/// Norm of W's rows that belongs to auto_learning_rate: the two were measured together (docs/training.md).
+inline constexpr double kAutoStartNorm = 1.0;
+
+/// Norms that `auto` tries on the first batch when the learning rate is given. What the best one is depends
+/// on how sparse the tokens are; a wrong one costs far more than any later choice (held-out FVU 0.064 against
+/// 0.093 on one branch at a rate of 1e-3, all else equal).
 inline constexpr std::array<double, 5> kStartNorms{0.1, 0.2, 0.3, 0.5, 1.0};
 
 /// Tokens that scale and b_pre are estimated from.

@@ -25,7 +25,8 @@ struct SaeConfig {
   LrSchedule schedule = LrSchedule::kLinear;
   int64_t warmup = 50;
   int64_t total_steps = 0;  ///< 0: unknown, no decay
-  double start_norm = 0;    ///< of W's rows; 0: chosen from kStartNorms on the first batch
+  double start_norm =
+      0;  ///< of W's rows; 0: kAutoStartNorm beside an auto rate, else the best of kStartNorms
   CentreStart centre = CentreStart::kMean;
   int64_t aux_k = 0;  ///< 0: AuxK off; more than n counts as n
   double aux_alpha = 1.0 / 32;

@@ -27,9 +27,10 @@ choose_tool() {
 fetch() { # tool, destination; prints its own reason on stdout when it fails
   case $1 in
     curl)
-      curl --fail --location --silent --show-error --connect-timeout 15 --speed-limit 1 --speed-time "$stalled_s" \
+      curl --fail --location --silent --show-error --retry 2 --connect-timeout 15 --speed-limit 1 --speed-time "$stalled_s" \
         --output "$2" "$url" 2>&1 ;;
-    wget) wget --no-verbose --tries=1 --timeout="$stalled_s" --output-document="$2" "$url" 2>&1 ;;
+    # Without a second try wget gives up on a connection that the server closed after a redirection.
+    wget) wget --no-verbose --tries=3 --waitretry=1 --timeout="$stalled_s" --output-document="$2" "$url" 2>&1 ;;
     python3)
       python3 - "$url" "$2" "$stalled_s" 2>&1 <<'PYTHON'
 import shutil

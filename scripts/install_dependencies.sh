@@ -47,9 +47,9 @@ another interface than 2.6): CMake will say so." ;;
 present() {
   [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]] && return 0
   case $1 in
-    cmake | python3) have "$1" ;;
-    g++ | pkg-config) have "$1" ;;
+    cmake | python3 | g++ | pkg-config) have "$1" ;;
     ninja-build) have ninja ;;
+    curl) have curl || have wget ;; # either serves to download a model
     *) return 1 ;;
   esac
 }

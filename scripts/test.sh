@@ -27,9 +27,10 @@ built=$SECONDS
 
 say "== test"
 log=$build/Testing/Temporary/LastTest.log
-rm -f "$log"
+rm -f "$log" "$log.tmp"
 status=0
 ctest --test-dir "$build" --output-on-failure --no-tests=error --timeout 1200 --parallel "$(build_jobs)" \
   "${selection[@]}" "$@" || status=$?
 say "== set-up and build $(seconds_text $((built - started))), tests $(seconds_text $((SECONDS - built)))"
+[[ -f $log ]] || log=$log.tmp # what ctest leaves when it is killed
 python3 "$root/scripts/count_tests.py" "$log" "$status"

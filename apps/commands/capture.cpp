@@ -176,20 +176,18 @@ void run(const Context& context, const Options& o) {
 void add_capture(Application& application) {
   auto o = std::make_shared<Options>();
   OptionSet& options = application.add_command(
-      {"capture", "write activations of layers, branches or tensors as .npy",
-       "Runs the network on images and writes what each tap computes to DIR/<tap>.npy: float32 [N, H, W, C], "
-       "or\n"
-       "[N, C] where there is no grid. DIR/names.txt has the images' order, DIR/capture.json the same with "
-       "labels.\n"
-       "Prints how much activations differ between images (variance of the images' means over their energy) "
-       "and\n"
-       "warns below 0.1, which usually means a wrong input range.\n\n"
-       "A TAP is a branch (mixed4c.5x5), a whole layer (mixed4d), layers of one grid joined "
-       "(mixed4a+mixed4b,\n"
-       "mixed4a..mixed4e) or a tensor's ONNX name. TAP:pre is before the ReLU, TAP:7 one channel.",
-       "  branchsae capture googlenet.onnx photos/ --tap mixed4c.5x5 --out activations\n"
-       "  branchsae capture googlenet.onnx photos/ --tap mixed4a,mixed4d.5x5:pre --out activations --tokens\n"
-       "  branchsae capture googlenet.onnx pixels.npy --tap loss3/classifier --out logits"},
+      {"capture", "MODEL IMAGES... --tap TAP... --out DIR",
+       "write activations of layers, branches or tensors as .npy",
+       R"(Runs the network on images and writes what each tap computes to DIR/<tap>.npy: float32 [N, H, W, C],
+or [N, C] where there is no grid. DIR/names.txt has the images' order, DIR/capture.json the same with
+labels. Prints how much activations differ between images (the variance of the images' means over their
+energy) and warns below 0.1, which usually means a wrong input range.
+
+A TAP is a branch (mixed4c.5x5), a whole layer (mixed4d), layers of one grid joined (mixed4a+mixed4b,
+mixed4a..mixed4e) or a tensor's ONNX name. TAP:pre is before the ReLU, TAP:7 one channel.)",
+       R"(  branchsae capture googlenet.onnx photos/ --tap mixed4c.5x5 --out activations
+  branchsae capture googlenet.onnx photos/ --tap mixed4a,mixed4d.5x5:pre --out activations --tokens
+  branchsae capture googlenet.onnx pixels.npy --tap loss3/classifier --out logits)"},
       [o](const Context& context) { run(context, *o); });
   options.positional("MODEL", o->model, "an .onnx file");
   options.positionals("IMAGES", o->images,

@@ -177,12 +177,13 @@ void run(const Context& context, const Options& o) {
 void add_classify(Application& application) {
   auto o = std::make_shared<Options>();
   OptionSet& options = application.add_command(
-      {"classify", "what the network says the images show",
-       "Runs the network on images and prints the likeliest classes with their probabilities; for labelled\n"
-       "images also the share that the first guess (top1) and the first five (top5) get right.",
-       "  branchsae classify googlenet.onnx photo.jpg\n"
-       "  branchsae classify googlenet.onnx photos/ --json\n"
-       "  branchsae classify googlenet.onnx 'shards/train-{000..003}.tar' --top 1"},
+      {"classify", "MODEL IMAGES...", "what the network says the images show",
+       R"(Runs the network on images and prints the likeliest classes with their probabilities; for labelled
+images also the share that the first guess (top1) and the first five (top5) get right. A label is the
+folder's or file's WordNet id (n01440764), a class index, or what the list or .cls entry says.)",
+       R"(  branchsae classify googlenet.onnx photo.jpg
+  branchsae classify googlenet.onnx photos/ --json
+  branchsae classify googlenet.onnx 'shards/train-{000..003}.tar' --top 1)"},
       [o](const Context& context) { run(context, *o); });
   options.positional("MODEL", o->model, "an .onnx file");
   options.positionals("IMAGES", o->images,

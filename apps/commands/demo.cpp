@@ -134,13 +134,12 @@ void run(const Context& context, const Options& o) {
 void add_demo(Application& application) {
   auto o = std::make_shared<Options>();
   OptionSet& options = application.add_command(
-      {"demo", "the whole job on what is at hand, small",
-       "Trains the five autoencoders of the 5x5 branches of mixed4a to mixed4e on the model and photos that "
-       "it\n"
-       "finds in $BRANCHSAE_DATA, ./data or ../shared, and prints how well they do on held-out photos.",
-       "  branchsae demo\n"
-       "  branchsae demo photos/ --model googlenet.onnx --tokens 3M\n"
-       "  branchsae demo --synthetic /tmp/synthetic"},
+      {"demo", "[IMAGES...]", "the whole job on what is at hand, small",
+       R"(Trains the five autoencoders of the 5x5 branches of mixed4a to mixed4e on the model and photos that it
+finds in $BRANCHSAE_DATA, ./data or ../shared, and prints how well they do on held-out photos.)",
+       R"(  branchsae demo
+  branchsae demo photos/ --model googlenet.onnx --tokens 3M
+  branchsae demo --synthetic made-up)"},
       [o](const Context& context) { run(context, *o); });
   options.positionals("IMAGES", o->images, "images instead of those found");
   options.text("--model", o->model, "FILE", "the model instead of the one found");

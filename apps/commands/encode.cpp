@@ -165,16 +165,13 @@ void run(const Context& context, const Options& o) {
 void add_encode(Application& application) {
   auto o = std::make_shared<Options>();
   OptionSet& options = application.add_command(
-      {"encode", "write the active latents of every position as .npy",
-       "Runs images through the network and the run's autoencoders and writes, for each tap, which latents "
-       "are\n"
-       "active at every position: DIR/<tap>.indices.npy (int32 [tokens, k], ascending, -1 where fewer are "
-       "active)\n"
-       "and DIR/<tap>.values.npy (float32 [tokens, k], in the autoencoder's scaled units). Token (i, y, x) "
-       "is row\n"
-       "(i * H + y) * W + x; DIR/encode.json and DIR/names.txt have the images' order.",
-       "  branchsae encode runs/first photos/ --out encoded\n"
-       "  branchsae encode runs/first --tap mixed4c.5x5 --out encoded"},
+      {"encode", "RUN [IMAGES...] --out DIR", "write the active latents of every position as .npy",
+       R"(Runs images through the network and the run's autoencoders and writes, for each tap, which latents are
+active at every position: DIR/<tap>.indices.npy (int32 [tokens, k], ascending, -1 where fewer are
+active) and DIR/<tap>.values.npy (float32 [tokens, k], in the autoencoder's scaled units). Position y, x
+of image i is token (i * H + y) * W + x; DIR/encode.json and DIR/names.txt have the images' order.)",
+       R"(  branchsae encode runs/first photos/ --out encoded
+  branchsae encode runs/first --tap mixed4c.5x5 --out encoded)"},
       [o](const Context& context) { run(context, *o); });
   add_run_arguments(options, o->run);
   options.text("--out", o->out, "DIR", "folder to write to; made when missing");

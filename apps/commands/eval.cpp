@@ -89,14 +89,10 @@ void run(const Context& context, const Options& o) {
   {
     Progress progress("eval", std::ssize(options.images), "images", context.common.progress());
     EvaluateCallbacks callbacks;
-    callbacks.progress = [&](int64_t done, int64_t) {
-      release_info();
-      progress.update(done);
-    };
+    callbacks.progress = [&](int64_t done, int64_t) { progress.update(done); };
     callbacks.stop_requested = [] { return stop_signal() != 0; };
     result = evaluate(device, opened.graph, *opened.images, saes, options, callbacks);
   }
-  release_info();
   check_stop();
   warn_of_skipped(result.skipped);
   print(context, opened, result, opened.same_images && !o.all ? "held-out" : "given");
@@ -107,19 +103,18 @@ void run(const Context& context, const Options& o) {
 void add_eval(Application& application) {
   auto o = std::make_shared<Options>();
   OptionSet& options = application.add_command(
-      {"eval", "how well a run's autoencoders reconstruct",
-       "Reconstructs the tokens of images that the autoencoders were not trained on and prints, for each "
-       "tap:\n"
-       "  FVU     sum |x - x_hat|^2 / sum |x - mean x|^2 (explained variance = 1 - FVU)\n"
-       "  mse     mean over tokens and channels of (x - x_hat)^2, in the network's own units\n"
-       "  l0      latents active a token       dead  share of latents never active on these tokens\n"
-       "  cosine  mean cosine of x and x_hat\n"
-       "and how often latents fire. On the images of the run itself only the held-out ones are used. --k "
-       "tries\n"
-       "other numbers of kept latents on the same weights.",
-       "  branchsae eval runs/first\n"
-       "  branchsae eval runs/first other-photos/ --json\n"
-       "  branchsae eval runs/first --tap mixed4c.5x5 --k 4,8,16,32"},
+      {"eval", "RUN [IMAGES...]", "how well a run's autoencoders reconstruct",
+       R"(Reconstructs the tokens of images that the autoencoders were not trained on and prints, for each tap:
+  FVU     sum |x - x_hat|^2 / sum |x - mean x|^2 (explained variance = 1 - FVU)
+  mse     mean over tokens and channels of (x - x_hat)^2, in the network's own units
+  l0      latents active a token
+  dead    share of latents never active on these tokens
+  cosine  mean cosine of x and x_hat
+and how often latents fire. On the images of the run itself only the held-out ones are used. --k tries
+other numbers of kept latents on the same weights.)",
+       R"(  branchsae eval runs/first
+  branchsae eval runs/first other-photos/ --json
+  branchsae eval runs/first --tap mixed4c.5x5 --k 4,8,16,32)"},
       [o](const Context& context) { run(context, *o); });
   add_run_arguments(options, o->run);
   options.counts("--k", o->ks, 1, INT32_MAX, "latents kept a token; as trained by default");

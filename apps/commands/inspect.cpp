@@ -150,17 +150,15 @@ void run(const Context& context, const Options& o) {
 
 void add_inspect(Application& application) {
   auto o = std::make_shared<Options>();
-  OptionSet& options =
-      application.add_command({"inspect", "the layers and branches of a model, or what a run holds",
-                               "For a model: its graph, how pixels are prepared and why, and a table of "
-                               "layers and branches: channels,\n"
-                               "their range inside the layer, the kernel, the grid of positions and the SAE "
-                               "width that train uses by\n"
-                               "default (16 x channels). For a run: its taps, options and results.",
-                               "  branchsae inspect googlenet.onnx\n"
-                               "  branchsae inspect googlenet.onnx --json\n"
-                               "  branchsae inspect runs/first"},
-                              [o](const Context& context) { run(context, *o); });
+  OptionSet& options = application.add_command(
+      {"inspect", "MODEL|RUN", "the layers and branches of a model, or what a run holds",
+       R"(For a model: its graph, how pixels are prepared and why, and a table of layers and branches: channels,
+their range inside the layer, the kernel, the grid of positions and the SAE width that train uses by
+default (16 x channels). For a run: its taps, options and results.)",
+       R"(  branchsae inspect googlenet.onnx
+  branchsae inspect googlenet.onnx --json
+  branchsae inspect runs/first)"},
+      [o](const Context& context) { run(context, *o); });
   options.positional("MODEL|RUN", o->what, "an .onnx file, or a folder that `branchsae train` wrote");
   add_preprocess_option(options, o->input);
 }

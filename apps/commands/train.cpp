@@ -104,18 +104,17 @@ void run(const Context& context, const Arguments& a) {
 void add_train(Application& application) {
   auto a = std::make_shared<Arguments>();
   OptionSet& options = application.add_command(
-      {"train", "train sparse autoencoders, one a tap",
-       "Trains one k-sparse autoencoder on each tap, all from the same forward passes, into the folder RUN; "
-       "at\n"
-       "the end each is evaluated on held-out images. Ctrl-C finishes the step and writes a checkpoint;\n"
-       "--resume goes on from there, where only --tokens, --threads, --device and what does not change the\n"
-       "result may be given anew.\n\n"
-       "A TAP is a branch (mixed4c.5x5), a whole layer (mixed4d), layers of one grid joined "
-       "(mixed4a+mixed4b,\n"
-       "mixed4a..mixed4e) or a tensor's ONNX name; TAP:pre is before the ReLU.",
-       "  branchsae train googlenet.onnx photos/ --tap mixed4c.5x5 --tokens 3M --out runs/first\n"
-       "  branchsae train googlenet.onnx photos/ --preset paper --out runs/paper\n"
-       "  branchsae train --resume runs/first --tokens 10M"},
+      {"train", "MODEL IMAGES... --tap TAP... --out RUN", "train sparse autoencoders, one a tap",
+       R"(Trains one k-sparse autoencoder on each tap, all from the same forward passes, into the folder RUN; at
+the end each is evaluated on held-out images. Ctrl-C finishes the step and writes a checkpoint;
+--resume goes on from there, where only --tokens, --threads, --device and what does not change the
+result may be given anew.
+
+A TAP is a branch (mixed4c.5x5), a whole layer (mixed4d), layers of one grid joined (mixed4a+mixed4b,
+mixed4a..mixed4e) or a tensor's ONNX name; TAP:pre is before the ReLU.)",
+       R"(  branchsae train googlenet.onnx photos/ --tap mixed4c.5x5 --tokens 3M --out runs/first
+  branchsae train googlenet.onnx photos/ --preset paper --out runs/paper
+  branchsae train --resume runs/first --tokens 10M)"},
       [a](const Context& context) { run(context, *a); });
   options.positional("MODEL", a->model, "an .onnx file");
   options.positionals("IMAGES", a->images,

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "engine/files.h"
+#include "engine/npy.h"
 #include "tests/apps/scene.h"
 #include "tests/loader/onnx_builder.h"
 #include "tests/test_data.h"
@@ -185,11 +186,20 @@ TEST_CASE("numbers that cannot work") {
   CHECK_FALSE(fs::exists(out));
 }
 
-TEST_CASE("images of a size that the network does not allow") {
-  const fs::path out = temporary_folder() / "out";
-  run_refused({"classify", scene().model, scene().images, "--crop", "7", "--resize", "7"});
-  run_refused(
-      {"capture", scene().model, scene().images, "--tap", "prob", "--crop", "64", "--out", out.string()});
+TEST_CASE("images of a size or depth that the network does not allow") {
+  OnnxBuilder builder = small_model();
+  builder.node("Conv", {"data", "w"}, {"y"}, "conv");
+  const std::string model = builder.save().string();
+  const fs::path folder = temporary_folder(), out = folder / "out";
+  branchsae::write_npy(folder / "large.npy", "<f4", {1, 3, 16, 16}, std::string(4 * 3 * 16 * 16, '\0'));
+  branchsae::write_npy(folder / "deep.npy", "<f4", {1, 4, 8, 8}, std::string(4 * 4 * 8 * 8, '\0'));
+  branchsae::write_npy(folder / "u8.npy", "|u1", {1, 8, 8, 3}, std::string(3 * 8 * 8, '\0'));
+  const auto refused = [&](const char* images) {
+    return run_refused({"capture", model, (folder / images).string(), "--tap", "y", "--out", out.string()});
+  };
+  CHECK(contains(refused("large.npy"), "16"));
+  CHECK(contains(refused("deep.npy"), "4"));
+  CHECK(contains(refused("u8.npy"), "--preprocess"));  // nothing about this model says how to prepare pixels
   CHECK_FALSE(fs::exists(out));
 }
 
@@ -208,7 +218,11 @@ TEST_CASE("output folders that cannot be") {
     run_refused(train(to));
   }
   CHECK(branchsae::read_file(folder / "file") == "kept");
-  if (::geteuid() == 0) return skip("root may write anywhere: the read-only folder is not tried");
+}
+
+TEST_CASE("a folder that may not be written to") {
+  if (::geteuid() == 0) return skip("root may write anywhere");
+  const fs::path folder = temporary_folder();
   fs::permissions(folder, fs::perms::owner_read | fs::perms::owner_exec);
   run_refused(train({"--out", (folder / "run").string()}));
   fs::permissions(folder, fs::perms::owner_all);

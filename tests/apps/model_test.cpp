@@ -1,8 +1,9 @@
 // inspect, classify and capture on a small model.
 #include <doctest/doctest.h>
 
+#include <signal.h>
+
 #include <algorithm>
-#include <cmath>
 #include <fstream>
 
 #include "engine/npy.h"
@@ -31,12 +32,13 @@ Words capture(const std::string& taps, const fs::path& out, const std::string& i
   return Words{"capture", scene().model, images, "--tap", taps, "--out", out.string()} + kSmall;
 }
 
+constexpr double kOtherKernels = 1e-4;
+
 /// [N, C] of the softmax, from capture.
-Array<float> captured_probabilities() {
+Array<float> captured_probabilities(const Words& more = {}) {
   const fs::path out = temporary_folder() / "out";
-  REQUIRE(
-      run_program({"capture", scene().model, scene().images, "--tap", "prob", "--out", out.string()}).code ==
-      0);
+  const Words command = {"capture", scene().model, scene().images, "--tap", "prob", "--out", out.string()};
+  REQUIRE(run_program(command + more).code == 0);
   return read_floats(out / "prob.npy");
 }
 
@@ -129,10 +131,11 @@ TEST_CASE("labels decide top1 and top5") {
   }
 }
 
-TEST_CASE("classify in batches of any size gives the same") {
-  const auto one = run_json({"classify", scene().model, scene().images, "--batch", "1"});
-  const auto five = run_json({"classify", scene().model, scene().images, "--batch", "5"});
-  CHECK(one["images"] == five["images"]);
+TEST_CASE("batches of any size give the same") {
+  const Array<float> one = captured_probabilities({"--batch", "1"}),
+                     five = captured_probabilities({"--batch", "5"});
+  // The device may choose other kernels for another batch: float32 rounding, 1e-6 and a few layers deep.
+  CHECK(relative_error(one.values, five.values) < kOtherKernels);
 }
 
 TEST_CASE("a class list of another length is refused when given, set aside when found") {
@@ -257,22 +260,18 @@ TEST_CASE("pictures, 8-bit arrays and preprocessed arrays give the same activati
   branchsae::write_npy(folder / "f32.npy", "<f4", {3, 3, 64, 64}, prepared);
   const fs::path a = temporary_folder(), b = temporary_folder(), c = temporary_folder();
   std::string pictures;
-  for (int i = 0; i < 3; ++i)
-    pictures += (i > 0 ? "," : "") + (folder / ("picture_" + std::to_string(i) + ".ppm")).string();
+  for (int i = 0; i < 3; ++i) {
+    if (i > 0) pictures += ',';
+    pictures += (folder / ("picture_" + std::to_string(i) + ".ppm")).string();
+  }
   REQUIRE(run_program(capture("mixed4c", a, pictures)).code == 0);
   REQUIRE(run_program(capture("mixed4c", b, (folder / "u8.npy").string())).code == 0);
   REQUIRE(run_program(capture("mixed4c", c, (folder / "f32.npy").string())).code == 0);
   const Array<float> from_pictures = read_floats(a / "mixed4c.npy"), from_u8 = read_floats(b / "mixed4c.npy");
   const Array<float> from_f32 = read_floats(c / "mixed4c.npy");
   CHECK(from_pictures.values == from_u8.values);
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < from_u8.values.size(); ++i) {
-    difference += std::pow(static_cast<double>(from_u8.values[i] - from_f32.values[i]), 2);
-    norm += std::pow(static_cast<double>(from_u8.values[i]), 2);
-  }
-  CHECK(norm > 0);
   // The two inputs may differ in the last bit of float32 (1e-7), which the layers amplify a little.
-  CHECK(std::sqrt(difference / norm) < 1e-5);
+  CHECK(relative_error(from_f32.values, from_u8.values) < 1e-5);
 }
 
 TEST_CASE("unreadable images are skipped, counted, and too many are an error") {
@@ -305,7 +304,21 @@ TEST_CASE("--max-memory makes batches smaller, or says what one image takes") {
   const fs::path a = temporary_folder(), b = temporary_folder();
   REQUIRE(run_program(capture("mixed4c", a)).code == 0);
   REQUIRE(run_program(capture("mixed4c", b) + Words{"--max-memory", "64MiB"}).code == 0);
-  CHECK(read_floats(a / "mixed4c.npy").values == read_floats(b / "mixed4c.npy").values);
+  CHECK(relative_error(read_floats(a / "mixed4c.npy").values, read_floats(b / "mixed4c.npy").values) <
+        kOtherKernels);
   CHECK(contains(run_refused(capture("mixed4c", temporary_folder()) + Words{"--max-memory", "1k"}),
                  "--max-memory"));
+}
+
+TEST_CASE("a signal ends capture in good order, and nothing is left") {
+  const fs::path folder = temporary_folder(), out = folder / "out";
+  std::ofstream list(folder / "list.txt");
+  for (int i = 0; i < 200'000; ++i) list << scene().images << "/n01440764/picture_0.ppm\n";
+  list.close();
+  const ProcessResult result = run_program(capture("mixed3a", out, (folder / "list.txt").string()),
+                                           {.signal_when_file = out, .signal = SIGTERM});
+  CAPTURE(result.err);
+  CHECK(result.code == 128 + SIGTERM);
+  CHECK(result.error_lines().empty());
+  CHECK_FALSE(fs::exists(out));
 }

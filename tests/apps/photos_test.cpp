@@ -1,8 +1,6 @@
 // The real network on real photos: needs the data folder.
 #include <doctest/doctest.h>
 
-#include <cmath>
-
 #include "tests/apps/scene.h"
 #include "tests/test_data.h"
 
@@ -11,15 +9,6 @@ using branchsae::Shape;
 namespace fs = std::filesystem;
 
 namespace {
-
-double relative_error(const std::vector<float>& ours, const std::vector<float>& theirs) {
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < theirs.size(); ++i) {
-    difference += std::pow(static_cast<double>(ours[i]) - static_cast<double>(theirs[i]), 2);
-    norm += std::pow(static_cast<double>(theirs[i]), 2);
-  }
-  return std::sqrt(difference / norm);
-}
 
 /// [N, C, H, W] -> [N, H, W, C].
 std::vector<float> channels_last(const Array<float>& array) {

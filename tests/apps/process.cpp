@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +32,8 @@ std::vector<std::string> environment_of(const ProcessOptions& options) {
     // Options must come from the test alone.
     if (std::strncmp(*entry, "BRANCHSAE_", 10) != 0) all.emplace_back(*entry);
   }
+  // Two threads that wait for each other at every layer take seconds when the machine is busy otherwise.
+  if (!options.environment.contains("BRANCHSAE_THREADS")) all.emplace_back("BRANCHSAE_THREADS=1");
   for (const auto& [name, value] : options.environment) all.push_back(name + "=" + value);
   return all;
 }
@@ -46,6 +49,11 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 [[noreturn]] void become(char** arguments, char** environment, const ProcessOptions& options, int out,
                          int err) {
   if (!options.folder.empty() && ::chdir(options.folder.c_str()) != 0) ::_exit(126);
+  if (options.largest_file > 0) {
+    const auto size = static_cast<rlim_t>(options.largest_file);
+    const rlimit limit{size, size};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
   ::dup2(err, STDERR_FILENO);
   if (options.out == "closed") {
     ::close(STDOUT_FILENO);

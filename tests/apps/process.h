@@ -21,14 +21,15 @@ struct ProcessResult {
 };
 
 struct ProcessOptions {
-  std::map<std::string, std::string> environment;  ///< added to ours
-  std::filesystem::path folder;                    ///< working folder; empty: ours
+  std::map<std::string, std::string> environment = {};  ///< added to ours
+  std::filesystem::path folder = {};                    ///< working folder; empty: ours
   /// Where stdout goes: empty: a pipe that is read; "closed": closed; "broken": a pipe that nobody reads;
   /// else this file.
-  std::string out;
+  std::string out = {};
+  int64_t largest_file = 0;  ///< bytes; writing more fails, as on a full disk. 0: no limit
   /// A signal is sent when this text has appeared on stderr, or this file exists.
-  std::string signal_when;
-  std::filesystem::path signal_when_file;
+  std::string signal_when = {};
+  std::filesystem::path signal_when_file = {};
   int signal = 0;
   int signals = 1;  ///< how often it is sent
 };

@@ -222,7 +222,7 @@ TEST_CASE("a run stopped by a signal and resumed ends with the same autoencoder"
 
 TEST_CASE("killed, resumed: the same bytes as never stopped") {
   const fs::path whole = temporary_folder() / "run", killed = temporary_folder() / "run";
-  const Words often = {"--tokens", "25600", "--checkpoint-every", "3"};
+  const Words often = {"--tokens", "6400", "--checkpoint-every", "5"};
   REQUIRE(run_program(train(whole, often)).code == 0);
   const ProcessResult result =
       run_program(train(killed, often), {.signal_when_file = killed / "checkpoint.json", .signal = SIGKILL});
@@ -238,8 +238,9 @@ TEST_CASE("killed, resumed: the same bytes as never stopped") {
 
 TEST_CASE("a second signal ends the process at once") {
   const fs::path run = temporary_folder() / "run";
-  const ProcessResult result = run_program(
-      train(run, {"--tokens", "100M"}), {.signal_when = "branchsae: device", .signal = SIGINT, .signals = 2});
+  const ProcessResult result =
+      run_program(train(run, {"--tokens", "100M", "-v"}),
+                  {.signal_when = "branchsae: device", .signal = SIGINT, .signals = 2});
   CHECK(result.code == 128 + SIGINT);
 }
 

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstring>
 #include <fstream>
 
@@ -72,6 +73,16 @@ Array<float> read_floats(const std::filesystem::path& path) {
 
 Array<int32_t> read_ints(const std::filesystem::path& path) {
   return read_array<int32_t>(path, "<i4");
+}
+
+double relative_error(const std::vector<float>& ours, const std::vector<float>& theirs) {
+  REQUIRE(ours.size() == theirs.size());
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < theirs.size(); ++i) {
+    difference += std::pow(static_cast<double>(ours[i]) - static_cast<double>(theirs[i]), 2);
+    norm += std::pow(static_cast<double>(theirs[i]), 2);
+  }
+  return std::sqrt(difference / norm);
 }
 
 std::vector<std::string> operator+(std::vector<std::string> left, const std::vector<std::string>& right) {

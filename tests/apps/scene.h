@@ -35,6 +35,9 @@ struct Array {
 Array<float> read_floats(const std::filesystem::path& path);
 Array<int32_t> read_ints(const std::filesystem::path& path);
 
+/// Norm of the difference over the norm of `theirs`.
+double relative_error(const std::vector<float>& ours, const std::vector<float>& theirs);
+
 std::vector<std::string> operator+(std::vector<std::string> left, const std::vector<std::string>& right);
 
 /// Checks exit code 0 and parses stdout.

@@ -48,7 +48,7 @@ TEST_CASE("--help lists every command, and each explains itself with examples") 
   }
 }
 
-TEST_CASE("examples in the help parse: every option in them exists") {
+TEST_CASE("examples in the help parse: every option in them exists and takes its value") {
   for (const std::string& command : kCommands) {
     std::istringstream help(run_program({command, "--help"}).out);
     bool examples = false;
@@ -66,12 +66,11 @@ TEST_CASE("examples in the help parse: every option in them exists") {
       REQUIRE(arguments.size() >= 2);
       CAPTURE(line);
       CHECK(arguments[1] == command);
-      // --help wins over everything that follows, but unknown options are found before that.
+      // Nothing shall run: the last option is wrong, and everything before it is checked first.
       arguments.erase(arguments.begin());
-      const ProcessResult result = run_program(arguments, {.folder = temporary_folder()});
-      CHECK_FALSE(contains(result.err, "has no option"));
-      CHECK_FALSE(contains(result.err, "unexpected argument"));
-      CHECK_FALSE(contains(result.err, "must be"));
+      const std::string refusal = run_refused(arguments + std::vector<std::string>{"--threads", "x"});
+      CAPTURE(refusal);
+      CHECK(refusal.starts_with("branchsae: error: --threads must be"));
     }
     CHECK(found >= 2);
   }
@@ -86,7 +85,7 @@ TEST_CASE("unknown words are refused, with the nearest known one") {
                  "inspect has no option --jsn; did you mean '--json'?"));
   CHECK(contains(run_refused({"inspect", "m.onnx", "--xyzzy=3"}), "inspect has no option --xyzzy"));
   CHECK(contains(run_refused({"inspect", "a.onnx", "b.onnx"}), "unexpected argument 'b.onnx'"));
-  CHECK(contains(run_refused({"classify", "m.onnx", "i", "--top"}), "--top"));
+  CHECK(contains(run_refused({"classify", "m.onnx", "i", "--top"}), "--top needs a value"));
   CHECK(contains(run_refused({"classify", "m.onnx", "i", "--top", "0"}), "--top must be"));
   CHECK(contains(run_refused({"classify", "m.onnx", "i", "--json=maybe"}), "--json"));
   CHECK(contains(run_refused({"inspect", scene().model, "--device", "tpu"}),
@@ -160,4 +159,25 @@ TEST_CASE("-q and --no-progress keep stderr quiet, -v says more") {
   CHECK(contains(normal.err, "branchsae: device: "));
   CHECK(contains(normal.err, "branchsae: preprocessing: caffe"));
   CHECK(normal.out == run_program(command + std::vector<std::string>{"-v", "--no-progress"}).out);
+}
+
+TEST_CASE("files that cannot be written to the end are an error, and nothing is left") {
+  const auto folder = temporary_folder();
+  const std::vector<std::string> to = {"--out", (folder / "out").string()};
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"capture", scene().model, scene().images, "--tap", "mixed3a"},
+        std::vector<std::string>{"train", scene().model, scene().images, "--tap", "mixed4d", "--tokens",
+                                 "512", "--batch", "256", "--buffer-tokens", "512"}}) {
+    const ProcessResult result = run_program(command + kSmall + to, {.largest_file = 40'000});
+    CAPTURE(result.err);
+    CHECK(result.code == 1);
+    CHECK(result.out.empty());
+    REQUIRE(result.error_lines().size() == 1);
+    CHECK(contains(result.error_lines().front(), "out"));
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+      CAPTURE(entry.path().string());
+      CHECK(entry.path().extension() != ".npy");
+      CHECK(entry.path().extension() != ".safetensors");
+    }
+  }
 }

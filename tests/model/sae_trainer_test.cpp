@@ -95,13 +95,14 @@ TEST_CASE("the first step starts from its own tokens, and the loss falls") {
   CHECK(trainer.config().learning_rate == auto_learning_rate(16, 4096));
 }
 
-TEST_CASE("auto takes the row norm that reconstructs the first batch best") {
+TEST_CASE("beside a given rate auto takes the row norm that reconstructs the first batch best") {
   const Planted planted(24, 16, 3, 512, 3);
   test::FakeControl control;
   const Device device = test::fake_device(control);
   const auto stream = device.make_stream();
   const auto error_with = [&](double norm) {
-    SaeTrainer trainer(device, {.d = 16, .n = 64, .k = 8, .start_norm = norm, .seed = 5});
+    SaeTrainer trainer(device,
+                       {.d = 16, .n = 64, .k = 8, .learning_rate = 1e-3, .start_norm = norm, .seed = 5});
     trainer.start_sync(planted.tokens.matrix(), planted.tokens.matrix(), *stream);
     SaeEvalSums sums;
     trainer.executor().evaluate_sync(planted.tokens.matrix(), 0, sums);
@@ -116,6 +117,22 @@ TEST_CASE("auto takes the row norm that reconstructs the first batch best") {
     if (norm == chosen) CHECK(squared == error);
   }
   CHECK(error == least);
+}
+
+TEST_CASE("beside an auto rate the row norm is the one the rate was measured with") {
+  const Planted planted(24, 16, 3, 512, 3);
+  test::FakeControl control;
+  const Device device = test::fake_device(control);
+  const auto stream = device.make_stream();
+  SaeTrainer trainer(device, {.d = 16, .n = 64, .k = 8});
+  trainer.start_sync(planted.tokens.matrix(), planted.tokens.matrix(), *stream);
+  CHECK(trainer.config().start_norm == kAutoStartNorm);
+  const SaeTrainerState state = trainer.state_sync();
+  for (int64_t i = 0; i < 64; ++i) {
+    double squared = 0;
+    for (int64_t c = 0; c < 16; ++c) squared += std::pow(state.parameters.w.matrix()(i, c), 2);
+    CHECK(squared == doctest::Approx(1).epsilon(1e-5));  // float32 rounding of 16 entries
+  }
 }
 
 TEST_CASE("a trainer goes on from a state as if it had never stopped") {

@@ -20,13 +20,12 @@ class Download(unittest.TestCase):
                                self.folder / "new" / "model.onnx"],
                               env=environment(BRANCHSAE_DOWNLOADER=tool), capture_output=True, text=True, check=False)
 
-    def each_tool(self):
-        for tool in ("curl", "wget", "python3"):
-            if shutil.which(tool) is None:
-                continue
+    def each_tool(self, case):
+        """Runs case(tool) for every downloader there is."""
+        for tool in filter(shutil.which, ("curl", "wget", "python3")):
             with self.subTest(tool):
-                yield tool
-                shutil.rmtree(self.folder / "new", ignore_errors=True)
+                case(tool)
+            shutil.rmtree(self.folder / "new", ignore_errors=True)
 
     def refused(self, done, *words):
         self.assertEqual(done.returncode, 1, done.stderr)
@@ -37,32 +36,33 @@ class Download(unittest.TestCase):
         self.assertEqual(list((self.folder / "new").iterdir()), [], "something was left behind")
 
     def test_good_file(self):
-        for tool in self.each_tool():
+        def case(tool):
             for path in ("/good", "/moved"):
                 done = self.fetch(tool, path)
-                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
                 self.assertEqual(os.listdir(self.folder / "new"), ["model.onnx"])
                 self.assertEqual((self.folder / "new/model.onnx").read_bytes(), CONTENT)
 
+        self.each_tool(case)
+
     def test_cut_off(self):
-        for tool in self.each_tool():
-            self.refused(self.fetch(tool, "/cut"))
+        self.each_tool(lambda tool: self.refused(self.fetch(tool, "/cut")))
 
     def test_wrong_content(self):
-        for tool in self.each_tool():
+        def case(tool):
             self.refused(self.fetch(tool, "/wrong"), "sha256", SHA256)
             self.refused(self.fetch(tool, "/empty"), "sha256")
 
+        self.each_tool(case)
+
     def test_absent(self):
-        for tool in self.each_tool():
-            self.refused(self.fetch(tool, "/absent"), "404")
+        self.each_tool(lambda tool: self.refused(self.fetch(tool, "/absent"), "404"))
 
     def test_no_server(self):
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))  # bound, never listening
             url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-            for tool in self.each_tool():
-                self.refused(self.fetch(tool, "/good", url=url))
+            self.each_tool(lambda tool: self.refused(self.fetch(tool, "/good", url=url)))
 
     def test_a_failed_download_keeps_the_old_file(self):
         target = self.folder / "new/model.onnx"
