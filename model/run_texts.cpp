@@ -1,8 +1,20 @@
 #include "model/run_texts.h"
 
+#include <fmt/format.h>
+
+#include <string>
+
 #include "model/json.h"
 
 namespace branchsae::model {
+namespace {
+
+/// The shortest decimal number that reads back as this float: 0.9, not 0.8999999761581421.
+double shortest(float value) {
+  return std::stod(fmt::format("{}", value));
+}
+
+}  // namespace
 
 std::string config_text(const SaeConfig& config, const RunTap& tap, const RunInfo& run,
                         const RoundSizes& sizes, double scale) {
@@ -13,7 +25,7 @@ std::string config_text(const SaeConfig& config, const RunTap& tap, const RunInf
                   {"k", config.k},
                   {"tied", config.tied},
                   {"decoder_norm", config.unit_norm ? "unit" : "free"},
-                  {"scale", static_cast<float>(scale)},
+                  {"scale", shortest(static_cast<float>(scale))},
                   {"start_norm", config.start_norm},
                   {"b_pre_start", config.centre == CentreStart::kMean ? "mean" : "geometric-median"},
                   {"tokens", run.options.tokens},
@@ -22,7 +34,10 @@ std::string config_text(const SaeConfig& config, const RunTap& tap, const RunInf
                   {"learning_rate", config.learning_rate},
                   {"lr_schedule", to_string(config.schedule)},
                   {"warmup", config.warmup},
-                  {"adam", {{"beta1", adam.beta1}, {"beta2", adam.beta2}, {"epsilon", adam.epsilon}}},
+                  {"adam",
+                   {{"beta1", shortest(adam.beta1)},
+                    {"beta2", shortest(adam.beta2)},
+                    {"epsilon", shortest(adam.epsilon)}}},
                   {"auxk", config.aux_k},
                   {"aux_alpha", config.aux_k > 0 ? config.aux_alpha : 0.0},
                   {"dead_after", config.dead_after},

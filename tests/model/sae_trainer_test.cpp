@@ -57,23 +57,48 @@ View<const float, 2> rows_of(const HostTensor& tokens, int64_t begin, int64_t co
 
 }  // namespace
 
-TEST_CASE("a planted dictionary is recovered") {
-  const Planted planted(24, 16, 3, 4096, 7);
-  test::FakeControl control;
-  const Device device = test::fake_device(control);
+namespace {
+
+/// Trains on the planted tokens over and over with all settings automatic; returns the recovery before and
+/// after.
+std::pair<double, double> recover(const Device& device, const Planted& planted, SaeConfig config,
+                                  int64_t steps) {
   const auto stream = device.make_stream();
-  SaeTrainer trainer(device, {.d = 16, .n = 64, .k = 3, .batch = 256, .total_steps = 600});
-  const double before = [&] {
-    trainer.start_sync(planted.tokens.matrix(), rows_of(planted.tokens, 0, 256), *stream);
-    return planted.recovered(trainer.state_sync().parameters.w);
-  }();
-  for (int64_t step = 0; step < 600; ++step) {
-    trainer.step(rows_of(planted.tokens, step % 16 * 256, 256), *stream);
+  config.d = planted.tokens.dim(1);
+  config.total_steps = steps;
+  SaeTrainer trainer(device, config);
+  trainer.start_sync(planted.tokens.matrix(), rows_of(planted.tokens, 0, config.batch), *stream);
+  const auto recovered = [&] {
+    const SaeParameters parameters = trainer.state_sync().parameters;
+    return planted.recovered(config.tied ? parameters.w : parameters.w_dec);
+  };
+  const double before = recovered();
+  const int64_t batches = planted.tokens.dim(0) / config.batch;
+  for (int64_t step = 0; step < steps; ++step) {
+    trainer.step(rows_of(planted.tokens, step % batches * config.batch, config.batch), *stream);
   }
-  const double after = planted.recovered(trainer.state_sync().parameters.w);
+  const double after = recovered();
   MESSAGE("mean cosine of matched atoms ", before, " -> ", after);
+  return {before, after};
+}
+
+}  // namespace
+
+TEST_CASE("a planted dictionary is recovered") {
+  test::FakeControl control;
+  const auto [before, after] =
+      recover(test::fake_device(control), Planted(24, 16, 3, 4096, 7), {.n = 64, .k = 3, .batch = 256}, 600);
   CHECK(before < 0.8);
   CHECK(after >= 0.95);
+}
+
+TEST_CASE("a planted dictionary is recovered on the CPU, tied and untied") {
+  for (bool tied : {true, false}) {
+    const auto [before, after] = recover(Device::cpu(1), Planted(64, 32, 4, 16'384, 11),
+                                         {.n = 256, .k = 4, .tied = tied, .batch = 1024}, 1000);
+    CHECK(before < 0.8);
+    CHECK(after >= 0.95);
+  }
 }
 
 TEST_CASE("the first step starts from its own tokens, and the loss falls") {
