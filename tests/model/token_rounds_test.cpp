@@ -133,6 +133,7 @@ TEST_CASE("over an epoch's worth of rounds all tokens of all images are seen") {
   Fixture fixture(images, {"a"}, {.batch = 24, .positions = 16, .images = 6}, kMuch);
   const auto first = token_set(fixture.take(4), 0, 8), second = token_set(fixture.take(4), 0, 8);
   CHECK(first == second);
+  CHECK(fixture.rounds.place() == RoundPlace{2, {2, 0}, 0});  // the third round draws another order
   CHECK(first.size() == 96);
 }
 
