@@ -12,8 +12,9 @@ enum class LrSchedule { kLinear, kCosine, kConstant };
 std::string to_string(LrSchedule schedule);
 LrSchedule parse_lr_schedule(std::string_view text);
 
-/// What `--lr auto` uses for tokens of width d in batches of `batch`; how it was found: docs/training.md.
-double auto_learning_rate(int64_t d, int64_t batch);
+/// What `--lr auto` uses for tokens of width d and a job of `steps` steps (0: unknown, as for a short one).
+/// How it was found: docs/training.md.
+double auto_learning_rate(int64_t d, int64_t steps);
 
 struct LrPlan {
   double peak = 1e-3;

@@ -16,7 +16,7 @@ SaeConfig resolve(SaeConfig config) {
   config.aux_k = std::min(config.aux_k, config.n);
   if (config.unit_norm) config.start_norm = 1;
   if (config.learning_rate <= 0) {
-    config.learning_rate = auto_learning_rate(std::max<int64_t>(config.d, 1), config.batch);
+    config.learning_rate = auto_learning_rate(std::max<int64_t>(config.d, 1), config.total_steps);
     if (config.start_norm <= 0) config.start_norm = kAutoStartNorm;
   }
   return config;

@@ -21,7 +21,7 @@ struct SaeConfig {
   bool tied = true;
   bool unit_norm = false;    ///< decoder rows kept at norm 1
   int64_t batch = 4096;      ///< largest batch that step() takes
-  double learning_rate = 0;  ///< 0: auto_learning_rate(d, batch)
+  double learning_rate = 0;  ///< 0: auto_learning_rate(d, total_steps)
   LrSchedule schedule = LrSchedule::kLinear;
   int64_t warmup = 50;
   int64_t total_steps = 0;  ///< 0: unknown, no decay

@@ -57,13 +57,18 @@ TEST_CASE("names of schedules go both ways, others are refused") {
   CHECK_THROWS_AS(parse_lr_schedule("exponential"), InputError);
 }
 
-TEST_CASE("the automatic rate is positive and does not rise with the width") {
+TEST_CASE("the automatic rate is positive and does not rise with the width or the length") {
   double last = 1;
   for (int64_t d : {1, 16, 48, 64, 128, 256, 528, 832, 4096}) {
-    const double rate = auto_learning_rate(d, 4096);
+    const double rate = auto_learning_rate(d, 700);
     CHECK(rate > 0);
     CHECK(rate <= last);
     last = rate;
+    CHECK(auto_learning_rate(d, 0) == rate);
+    CHECK(auto_learning_rate(d, 1) == rate);
+    // In a long job the rate times the steps stays what it is.
+    CHECK(auto_learning_rate(d, 10'000) * 10'000 == near(auto_learning_rate(d, 5'000) * 5'000));
+    CHECK(auto_learning_rate(d, 10'000) < 0.1 * rate);
   }
 }
 

@@ -92,7 +92,7 @@ TEST_CASE("the first step starts from its own tokens, and the loss falls") {
   trainer.read_stats_sync();
   trainer.step(planted.tokens.matrix(), *stream);
   CHECK(trainer.read_stats_sync().squared_error < 0.5 * first);
-  CHECK(trainer.config().learning_rate == auto_learning_rate(16, 4096));
+  CHECK(trainer.config().learning_rate == auto_learning_rate(16, 0));
 }
 
 TEST_CASE("beside a given rate auto takes the row norm that reconstructs the first batch best") {
