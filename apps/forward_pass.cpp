@@ -105,14 +105,14 @@ std::vector<SkippedImage> ForwardPass::run(const std::vector<int64_t>& indices, 
 View<const float, 2> ForwardPass::host_tokens(size_t index) {
   const TapOutput output = program_.tap(index);
   Backend& backend = device_.backend();
-  if (backend.is_host()) return output.tokens;
-  const int64_t rows = output.tokens.shape[0], width = output.tokens.shape[1];
+  if (backend.is_host()) return output.tokens();
+  const int64_t rows = output.tokens().shape[0], width = output.tokens().shape[1];
   DeviceBuffer<float>& staged = staged_[index];
   std::vector<float>& host = host_[index];
   if (staged.size() < rows * width)
     staged = backend.buffer<float>(rows * width, "staging of " + options_.taps[index]);
   host.resize(static_cast<size_t>(rows * width));
-  backend.copy_rows(*stream_, output.tokens, staged.matrix(rows, width));
+  backend.copy_rows(*stream_, output.tokens(), staged.matrix(rows, width));
   backend.copy_to_host(*stream_, host.data(), staged.data(),
                        rows * width * static_cast<int64_t>(sizeof(float)));
   stream_->synchronize();

@@ -92,7 +92,7 @@ Case make_case(const Device& device, const Graph& graph, const Options& options,
 std::vector<float> run_once(Case& c, Stream& stream) {
   c.program.run(c.view(), stream);
   stream.synchronize();
-  const View<const float, 2> tokens = c.program.tap(size_t{0}).tokens;
+  const View<const float, 2> tokens = c.program.tap(size_t{0}).tokens();
   std::vector<float> values;
   for (int64_t i = 0; i < tokens.shape[0]; ++i)
     values.insert(values.end(), tokens.row(i), tokens.row(i) + tokens.shape[1]);

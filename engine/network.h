@@ -21,9 +21,11 @@ struct NetworkOptions {
 
 /// Activations of one tap after a run. Valid until the next run.
 struct TapOutput {
-  View<const float, 2> tokens;  ///< [N*H*W, d], device; strided rows, innermost stride 1; row (n*H + y)*W + x
+  View<const float, 2> rows;  ///< [N*H*W, d], device; strided rows, innermost stride 1; row (n*H + y)*W + x
   int64_t n = 0, height = 0, width = 0;  ///< height = width = 1 where the tap has no grid
   bool has_grid = false;
+
+  View<const float, 2> tokens() const { return rows; }
 };
 
 struct LayerTime {

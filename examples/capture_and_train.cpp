@@ -59,7 +59,7 @@ Tokens capture(const Device& device, Program& program, const ImageSource& images
     } else {
       program.run(View<const float, 4>(reinterpret_cast<const float*>(pixels.data()), size), stream);
     }
-    const View<const float, 2> found = program.tap(0).tokens;
+    const View<const float, 2> found = program.tap(0).tokens();
     const int64_t taken = std::min(found.shape[0], kMaxTokens - tokens.count);
     backend.copy_rows(stream, found.rows(0, taken),
                       tokens.memory.matrix(kMaxTokens, tokens.width).rows(tokens.count, taken));

@@ -36,7 +36,7 @@ ImageForward::ImageForward(const Device& device, const Graph& graph, const Image
   const std::vector<char> blank(static_cast<size_t>(source.image_bytes()), 0);
   run_batch(*stream, blank.data(), 1);
   stream->synchronize();
-  for (size_t tap = 0; tap < taps.size(); ++tap) positions_.push_back(program_.tap(tap).tokens.shape[0]);
+  for (size_t tap = 0; tap < taps.size(); ++tap) positions_.push_back(program_.tap(tap).tokens().shape[0]);
 }
 
 bool ImageForward::run(Stream& stream, const std::vector<int64_t>& images,
@@ -65,7 +65,7 @@ View<const float, 2> ImageForward::tokens(size_t tap, int64_t place) const {
 }
 
 View<const float, 2> ImageForward::tokens(size_t tap, int64_t place, int64_t count) const {
-  return program_.tap(tap).tokens.rows(place * positions_[tap], count * positions_[tap]);
+  return program_.tap(tap).tokens().rows(place * positions_[tap], count * positions_[tap]);
 }
 
 void ImageForward::run_batch(Stream& stream, const void* pixels, int64_t count) {

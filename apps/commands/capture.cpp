@@ -76,7 +76,7 @@ std::vector<Capture> resolve_all(const Graph& graph, const std::vector<std::stri
 }
 
 void open_writer(Capture& capture, const TapOutput& output, const OutputFolder& folder, bool as_tokens) {
-  const int64_t channels = capture.channel ? 1 : output.tokens.shape[1];
+  const int64_t channels = capture.channel ? 1 : output.tokens().shape[1];
   capture.row_shape = {channels};
   if (output.has_grid && !as_tokens) capture.row_shape = {output.height, output.width, channels};
   capture.writer.emplace(folder.path() / capture.file, "<f4", capture.row_shape);

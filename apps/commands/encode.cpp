@@ -146,7 +146,7 @@ void run(const Context& context, const Options& o) {
   }
   std::vector<int64_t> order;
   const auto skipped = pass.run([&](const ImageBatch& batch) {
-    for (size_t i = 0; i < encoders.size(); ++i) encoders[i].encode(pass.stream(), pass.tap(i).tokens);
+    for (size_t i = 0; i < encoders.size(); ++i) encoders[i].encode(pass.stream(), pass.tap(i).tokens());
     order.insert(order.end(), batch.indices.begin(), batch.indices.begin() + batch.count);
   });
   if (order.empty()) throw InputError("no image could be read");

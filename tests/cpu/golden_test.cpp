@@ -23,10 +23,10 @@ std::vector<float> nhwc(const Array& images) {
 }
 
 Array read_tap(const TapOutput& tap) {
-  Array rows(Shape{tap.tokens.shape[0], tap.tokens.shape[1]});
+  Array rows(Shape{tap.tokens().shape[0], tap.tokens().shape[1]});
   auto out = rows.data.begin();
-  for (int64_t i = 0; i < tap.tokens.shape[0]; ++i) {
-    out = std::copy_n(tap.tokens.row(i), tap.tokens.shape[1], out);
+  for (int64_t i = 0; i < tap.tokens().shape[0]; ++i) {
+    out = std::copy_n(tap.tokens().row(i), tap.tokens().shape[1], out);
   }
   return rows;
 }

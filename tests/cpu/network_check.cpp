@@ -31,7 +31,7 @@ Nhwc::Nhwc(const reference::Array& images) {
 }
 
 std::vector<float> tokens_of(const NetworkExecutor& network, size_t tap) {
-  const View<const float, 2> tokens = network.tap(tap).tokens;
+  const View<const float, 2> tokens = network.tap(tap).tokens();
   std::vector<float> rows;
   for (int64_t i = 0; i < tokens.shape[0]; ++i)
     rows.insert(rows.end(), tokens.row(i), tokens.row(i) + tokens.shape[1]);
@@ -53,7 +53,7 @@ double worst_error(const Graph& graph, const std::vector<ValueId>& values, const
   double worst = 0;
   for (size_t i = 0; i < values.size(); ++i) {
     const reference::Array want = reference::tokens(expected.at(static_cast<size_t>(values[i])));
-    const View<const float, 2> tokens = network->tap(i).tokens;
+    const View<const float, 2> tokens = network->tap(i).tokens();
     const reference::Array got({tokens.shape[0], tokens.shape[1]}, tokens_of(*network, i));
     worst = std::max(worst, reference::relative_error(got, want));
   }

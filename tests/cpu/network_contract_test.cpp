@@ -170,17 +170,17 @@ TEST_CASE("taps: branches, ranges, joined parts, the input, values before their 
     const TapOutput tap = network->tap(t);
     CHECK(tap.n == 3);
     CHECK(tap.has_grid);
-    CHECK(tap.tokens.shape[0] == 3 * tap.height * tap.width);
-    REQUIRE(tap.tokens.shape[1] == taps[t].width());
+    CHECK(tap.tokens().shape[0] == 3 * tap.height * tap.width);
+    REQUIRE(tap.tokens().shape[1] == taps[t].width());
     int64_t column = 0;
     double worst = 0;
     for (const TapPart& part : taps[t].parts) {
       const Array rows = want(part.value);
-      REQUIRE(rows.dim(0) == tap.tokens.shape[0]);
+      REQUIRE(rows.dim(0) == tap.tokens().shape[0]);
       for (int64_t c = part.begin; c < part.end; ++c, ++column) {
         for (int64_t i = 0; i < rows.dim(0); ++i) {
           const double expected_number = rows.data[static_cast<size_t>(i * rows.dim(1) + c)];
-          worst = std::max(worst, std::abs(expected_number - tap.tokens(i, column)));
+          worst = std::max(worst, std::abs(expected_number - tap.tokens()(i, column)));
         }
       }
     }
@@ -192,15 +192,15 @@ TEST_CASE("rows beyond this run's images are not shown, earlier results do not s
   const test::InceptionGraph net = test::inception_graph(8, 10, 14);
   const std::vector<Tap> taps{whole_tap(net.graph, net.prob), whole_tap(net.graph, net.blocks[0])};
   const auto network = compile_cpu(net.graph, taps, {6, 3, 64, 64});
-  CHECK(network->tap(0).tokens.shape[0] == 0);  // nothing was run
+  CHECK(network->tap(0).tokens().shape[0] == 0);  // nothing was run
   const Nhwc images(random_images({6, 3, 64, 64}, 15));
   network->run(*stream(), images.view);
-  CHECK(network->tap(0).tokens.shape[0] == 6);
+  CHECK(network->tap(0).tokens().shape[0] == 6);
   CHECK_FALSE(network->tap(0).has_grid);
   CHECK(network->tap(0).height == 1);
   network->run(*stream(), images.view.rows(2, 3));
-  CHECK(network->tap(0).tokens.shape[0] == 3);
-  CHECK(network->tap(1).tokens.shape[0] == 3 * network->tap(1).height * network->tap(1).width);
+  CHECK(network->tap(0).tokens().shape[0] == 3);
+  CHECK(network->tap(1).tokens().shape[0] == 3 * network->tap(1).height * network->tap(1).width);
 }
 
 TEST_CASE("images with other strides, and 8-bit images") {
@@ -228,9 +228,9 @@ TEST_CASE("images with other strides, and 8-bit images") {
         const double level = pixels[static_cast<size_t>(i * 3 + preprocess.order[index])];
         const double value =
             (level * preprocess.range / 255.0 - preprocess.mean[index]) / preprocess.stddev[index];
-        worst = std::max(worst, std::abs(value - network->tap(0).tokens(i, c)));
+        worst = std::max(worst, std::abs(value - network->tap(0).tokens()(i, c)));
         planar[static_cast<size_t>((i / (48 * 52) * 3 + c) * 48 * 52 + i % (48 * 52))] =
-            network->tap(0).tokens(i, c);
+            network->tap(0).tokens()(i, c);
       }
     }
     CHECK(worst < 1e-5);  // one rounding of numbers up to 151: 8e-6

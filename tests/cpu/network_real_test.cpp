@@ -38,14 +38,14 @@ NpyArray<T> read_npy(const fs::path& path) {
 /// |tokens - want| / |want| over the first images; want is [N, C, H, W] or [N, C].
 double relative_error(const TapOutput& tap, const NpyArray<float>& want) {
   const int64_t images = want.shape[0], channels = want.shape[1], pixels = tap.height * tap.width;
-  REQUIRE(tap.tokens.shape[1] == channels);
+  REQUIRE(tap.tokens().shape[1] == channels);
   REQUIRE(static_cast<int64_t>(want.values.size()) == images * channels * pixels);
   double difference = 0, norm = 0;
   for (int64_t n = 0; n < images; ++n) {
     for (int64_t c = 0; c < channels; ++c) {
       for (int64_t p = 0; p < pixels; ++p) {
         const double expected = want.values[static_cast<size_t>((n * channels + c) * pixels + p)];
-        difference += std::pow(tap.tokens(n * pixels + p, c) - expected, 2);
+        difference += std::pow(tap.tokens()(n * pixels + p, c) - expected, 2);
         norm += expected * expected;
       }
     }
@@ -141,7 +141,7 @@ TEST_CASE("every tap of real photos has ONNX Runtime's mean, deviation, maximum 
   for (const std::string& name : taps) {
     CAPTURE(name);
     const auto& want = reference.at("taps").at(name);
-    const Statistics got = statistics_of(program.tap(name).tokens);
+    const Statistics got = statistics_of(program.tap(name).tokens());
     // The statistics themselves were computed in float32, over up to 2.4 million numbers.
     CHECK(got.mean == doctest::Approx(want.at("mean").get<double>()).epsilon(1e-4));
     CHECK(got.deviation == doctest::Approx(want.at("std").get<double>()).epsilon(1e-4));

@@ -49,7 +49,7 @@ TEST_CASE("figures are those of the same tokens evaluated at once") {
   const auto stream = device.make_stream();
   program.run(View<const float, 4>(pixels.data(), {7, 8, 8, 3}), *stream);
   SaeEvalSums sums;
-  make_executor(device, saes[0])->evaluate_sync(program.tap(0).tokens, 0, sums);
+  make_executor(device, saes[0])->evaluate_sync(program.tap(0).tokens(), 0, sums);
   const SaeMetrics expected = metrics_from_sums(sums, 40);
   const SaeMetrics& got = result.evaluations[0].metrics;
   CHECK(got.tokens == 7 * 16);

@@ -25,7 +25,7 @@ int main(int argc, char** argv) try {
   device.backend().copy_to_device(*stream, images.data(), pixels.data(), images.size() * 4);
   program.run(branchsae::View<const float, 4>(images.data(), {1, 224, 224, 3}), *stream);
 
-  const auto tokens = program.tap("mixed4c.5x5").tokens;
+  const auto tokens = program.tap("mixed4c.5x5").tokens();
   std::printf("mixed4c.5x5: %d tokens of %d channels\n", static_cast<int>(tokens.shape[0]),
               static_cast<int>(tokens.shape[1]));
 
