@@ -51,7 +51,7 @@ class CpuNetwork final : public NetworkExecutor {
       throw InputError(fmt::format("there is no tap {}; the network has {}", index, network_.taps.size()));
     }
     const TapBuffer& buffer = network_.taps[index];
-    return {.tokens = {buffer.data(), {n_ * buffer.height * buffer.width, buffer.d}},
+    return {.rows = {buffer.data(), {n_ * buffer.height * buffer.width, buffer.d}},
             .n = n_,
             .height = buffer.height,
             .width = buffer.width,
