@@ -2,15 +2,15 @@
 
 #include <algorithm>
 
-#include "cuda/error.h"
 #include "cuda/kernels/copy_rows.cuh"
+#include "cuda/launch.h"
 #include "engine/error.h"
 #include "engine/shape.h"
 
 namespace branchsae::cuda {
 namespace {
 
-constexpr int64_t kBlock = 256;
+constexpr int kBlock = 256;
 constexpr int64_t kMaxGrid = 65'535;  // enough to fill any device; threads stride over the rest
 
 std::string text(const std::array<int64_t, 2>& shape) {
@@ -29,10 +29,9 @@ void copy_rows(cudaStream_t stream, View<const float, 2> src, View<const int32_t
   }
   if (count == 0 || d == 0) return;
   const int64_t grid = std::min((count * d + kBlock - 1) / kBlock, kMaxGrid);
-  copy_rows_kernel<<<static_cast<unsigned>(grid), static_cast<unsigned>(kBlock), 0, stream>>>(
-      {src.data, src.stride[0], src.stride[1]}, rows.data, rows.stride[0],
-      {dst.data, dst.stride[0], dst.stride[1]}, count, d);
-  check_launch(stream, "copy_rows");
+  launch(copy_rows_kernel, "copy_rows", {.grid = grid, .block = kBlock}, stream,
+         {src.data, src.stride[0], src.stride[1]}, rows.data, rows.stride[0],
+         {dst.data, dst.stride[0], dst.stride[1]}, count, d);
 }
 
 }  // namespace branchsae::cuda

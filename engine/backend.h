@@ -3,6 +3,7 @@
 /// interface; cpu/ and cuda/ implement it and register themselves.
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,15 @@ class Backend {
   virtual std::unique_ptr<NetworkExecutor> make_network(const Graph& graph,
                                                         const NetworkOptions& options) = 0;
   virtual std::unique_ptr<SaeExecutor> make_sae(const SaeSpec& spec) = 0;
+
+  /// One step of each of several autoencoders of this backend; the same bytes as one by one. A backend may
+  /// share launches among them. saes, tokens and steps are of one length. Throws as SaeExecutor::step.
+  virtual void step_group(Stream& stream, std::span<SaeExecutor* const> saes,
+                          std::span<const View<const float, 2>> tokens, std::span<const SaeStep> steps);
+
+  /// Memory of the host that copies to and from the device can use while the host goes on: pinned where that
+  /// means something. Throws DeviceError with sizes.
+  virtual DeviceMemory allocate_pinned(int64_t size_bytes, std::string_view what);
 
   template <class T>
   DeviceBuffer<T> buffer(int64_t count, std::string_view what) {

@@ -31,6 +31,10 @@
 
 namespace branchsae {
 
+/// Numbers of the encode, of the weights it reads and of the residual; sums and master weights are float32
+/// always. The selection is exact for the u that the precision gives.
+enum class SaePrecision { kF32, kTf32, kBf16 };
+
 /// Sizes and variants; fixed when an executor is made.
 struct SaeSpec {
   int64_t d = 0, n = 0, k = 32;
@@ -38,6 +42,7 @@ struct SaeSpec {
   bool unit_norm = false;
   int64_t aux_k = 0;  ///< 0: AuxK off
   int64_t max_batch = 4096;
+  SaePrecision precision = SaePrecision::kF32;  ///< a backend that does not offer it throws InputError
 };
 
 /// Throws InputError when k is not in 1..n, a size is not positive, or they are absurd.
@@ -78,6 +83,7 @@ struct SaeStats {
   double active = 0;                      ///< sum #(z > 0)
   int64_t dead = 0;                       ///< now, not summed
   bool saw_nan = false, saw_inf = false;  ///< in u or in the loss
+  int64_t bad_step = 0;                   ///< adam_step of the first step that saw one; 0: none or not known
 };
 
 /// Evaluation sums in unscaled units, double. Add over batches; formulas in model/sae_metrics.h.

@@ -20,6 +20,8 @@ constexpr double kSafe = 1e37;
 
 SaeSpec checked(const SaeSpec& spec) {
   check_spec(spec);
+  if (spec.precision != SaePrecision::kF32)
+    throw InputError("the CPU trains in fp32 only; other precisions need --device cuda");
   return spec;
 }
 

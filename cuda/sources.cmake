@@ -1,0 +1,9 @@
+# The backend's sources that know nothing of the real runtime beyond its header: tests/emulator compiles them again,
+# as C++, against the SIMT emulator. Paths from the root of the repository.
+set(BRANCHSAE_CUDA_PORTABLE_SOURCES
+    cuda/copy_rows.cu
+    cuda/cuda_backend.cpp
+    cuda/device.cpp
+    cuda/error.cpp
+    cuda/memory.cpp
+    cuda/stream.cpp)
