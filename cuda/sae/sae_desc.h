@@ -26,6 +26,7 @@ constexpr int32_t kChannelPadding = 16;  ///< d_padded is a multiple
 constexpr int32_t kLatentPadding = 64;   ///< n_padded is a multiple
 constexpr int32_t kRowPadding = 128;     ///< rows_padded is a multiple
 constexpr int32_t kSlice = 32;           ///< channels of a slice of ex
+constexpr int32_t kGatherRows = 32;      ///< tokens of a tile of gather_tokens
 
 /// The batch and the numbers of one step; rewritten before each.
 struct SaeBatch {
@@ -44,7 +45,7 @@ struct SaeBatch {
 
 /// Sums over the tokens of one row tile, written by the block that owns it.
 struct TileSums {
-  double squared_error, aux_error, squared_tokens;
+  double squared_error, aux_error;
   int64_t active;
 };
 
@@ -90,7 +91,10 @@ struct SaeDesc {
   void* ex;                ///< [rows_padded (twice with AuxK), slices, 2, kSlice] x type: e, then xc
   TileSums* tile_sums;     ///< [row tiles]
   float* tile_error_sums;  ///< [row tiles, d_padded] sum e (of the main loss: db_pre)
-  float* tile_token_sums;  ///< [row tiles, d_padded] sum x (scaled, centred: the batch's variance)
+  // Written by gather_tokens, of every tile that holds a token of the batch; of x before it is rounded. The
+  // batch's sum |x - mean|^2 is sum of tile_squares - |sum of tile_token_sums|^2 / rows.
+  double* tile_squares;    ///< [rows_padded / kGatherRows] sum |x|^2
+  float* tile_token_sums;  ///< [rows_padded / kGatherRows, d_padded] sum x
   // AuxK; null without.
   int32_t* dead;         ///< [n] dead latents in ascending order, dead_count of them
   float* aux_values;     ///< [max_batch, aux_k]
