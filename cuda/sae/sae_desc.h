@@ -28,11 +28,8 @@ constexpr int32_t kChannelPadding = 16;  ///< d_padded is a multiple
 constexpr int32_t kLatentPadding = 64;   ///< n_padded is a multiple
 constexpr int32_t kRowPadding = 128;     ///< rows_padded is a multiple
 constexpr int32_t kSlice = 32;           ///< channels of a slice of ex
-<<<<<<< Updated upstream
 constexpr int32_t kGatherRows = 32;      ///< tokens of a tile of gather_tokens
-=======
-constexpr int32_t kSumRows = 32;  ///< tokens of a row tile: of tile_sums and tile_error_sums
->>>>>>> Stashed changes
+constexpr int32_t kSumRows = 32;         ///< tokens of a row tile: of tile_sums and tile_error_sums
 
 /// The batch and the numbers of one step; rewritten before each.
 struct SaeBatch {
