@@ -3,13 +3,11 @@
 /// selection contract of engine/sae.h. No tokens x latents array is stored. Design: the headers of the
 /// kernels named below.
 ///
-/// A step:            encode_topk(s, variant, saes, work);  merge_topk(s, saes, merges, {});
-/// with AuxK before:  list_dead(s, saes, list);
-/// and after it:      encode_topk(s, aux_variant, saes, aux_work, {.dead = true});  merge_topk(s, saes,
-/// merges,
-///                    {.dead = true})
-/// with another k:    variant = encode_variant(desc, k, true);  encode_topk(s, variant, saes, work, {.values
-/// = ...})
+/// A step:
+///   list_dead(s, saes, list);                        with AuxK, first
+///   encode_topk(s, variant, saes, work);             merge_topk(s, saes, merges);
+///   encode_topk(s, aux_variant, saes, work, dead);   merge_topk(s, saes, merges, dead);    with AuxK
+/// With another k: encode_variant(desc, k, true), and encode_topk() with a target that has its own memory.
 #include <cuda_runtime_api.h>
 
 #include <compare>
