@@ -21,8 +21,8 @@ std::filesystem::path temporary_folder();
 void skip(const char* reason);
 int skipped_count();
 
-/// For a binary that can run none of its tests without something, asked before the first: when `missing` names what is
-/// absent (and is not empty), all of them count as skipped. Called by a file-level initialiser.
+/// For a binary that can run none of its tests without something, asked before the first: when `missing`
+/// names what is absent (and is not empty), all of them count as skipped. Called by a file-level initialiser.
 void require(std::string (*missing)());
 /// What is absent; empty when nothing is.
 std::string missing_requirement();

@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 
 #include <cstdio>
+#include <string>
+#include <vector>
 
 #include "tests/test_data.h"
 
@@ -30,18 +32,23 @@ struct RunCounter : doctest::IReporter {
 };
 DOCTEST_REGISTER_LISTENER("run_counter", 1, RunCounter);
 
+/// Counts the tests that would have run.
+int skip_all(int argc, char** argv, const std::string& missing) {
+  std::vector<const char*> arguments(argv, argv + argc);
+  arguments.push_back("--count");
+  doctest::Context(static_cast<int>(arguments.size()), arguments.data()).run();
+  std::fprintf(stderr, "SKIPPED: %s\n", missing.c_str());
+  std::printf("[cases] 0 passed, 0 failed, %d skipped\n",
+              RunCounter::ran);  // as scripts/count_tests.py reads it
+  return 77;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   doctest::Context context(argc, argv);
-  if (const std::string missing = branchsae::test::missing_requirement(); !missing.empty()) {
-    context.setOption("count", true);
-    context.run();
-    std::fprintf(stderr, "SKIPPED: %s\n", missing.c_str());
-    // The form in which doctest counts, for scripts/count_tests.py.
-    std::printf("[cases] 0 passed, 0 failed, %d skipped\n", RunCounter::ran);
-    return 77;
-  }
+  if (const std::string missing = branchsae::test::missing_requirement(); !missing.empty())
+    return skip_all(argc, argv, missing);
   const int result = context.run();
   if (context.shouldExit()) return result;
   const int skipped = branchsae::test::skipped_count();

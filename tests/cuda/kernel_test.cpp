@@ -34,7 +34,8 @@ GuardedMemory::GuardedMemory(int64_t bytes) : bytes_(bytes) {
   check(cudaMalloc(&block, total), "allocate a test's buffer");
   block_ = static_cast<std::byte*>(block);
   check(cudaMemsetAsync(block_, kGuardByte, total, stream()), "fill guard zones");
-  if (bytes > 0) check(cudaMemsetAsync(data(), 0xff, static_cast<std::size_t>(bytes), stream()), "fill a buffer");
+  if (bytes > 0)
+    check(cudaMemsetAsync(data(), 0xff, static_cast<std::size_t>(bytes), stream()), "fill a buffer");
   synchronize();
 }
 
@@ -58,14 +59,16 @@ void* GuardedMemory::data() const {
 
 void GuardedMemory::upload(const void* from) {
   if (bytes_ == 0) return;
-  check(cudaMemcpyAsync(data(), from, static_cast<std::size_t>(bytes_), cudaMemcpyHostToDevice, stream()), "upload");
+  check(cudaMemcpyAsync(data(), from, static_cast<std::size_t>(bytes_), cudaMemcpyHostToDevice, stream()),
+        "upload");
   synchronize();
 }
 
 void GuardedMemory::download(void* to) const {
   check_guards();
   if (bytes_ == 0) return;
-  check(cudaMemcpyAsync(to, data(), static_cast<std::size_t>(bytes_), cudaMemcpyDeviceToHost, stream()), "download");
+  check(cudaMemcpyAsync(to, data(), static_cast<std::size_t>(bytes_), cudaMemcpyDeviceToHost, stream()),
+        "download");
   synchronize();
 }
 
@@ -77,8 +80,9 @@ void GuardedMemory::check_guards() const {
     synchronize();
     for (int64_t i = 0; i < kGuard; ++i) {
       if (zone[static_cast<std::size_t>(i)] == kGuardByte) continue;
-      throw std::logic_error(after ? fmt::format("a write {} bytes past the end of a buffer of {} bytes", i, bytes_)
-                                   : fmt::format("a write {} bytes before a buffer of {} bytes", kGuard - i, bytes_));
+      throw std::logic_error(
+          after ? fmt::format("a write {} bytes past the end of a buffer of {} bytes", i, bytes_)
+                : fmt::format("a write {} bytes before a buffer of {} bytes", kGuard - i, bytes_));
     }
   }
 }

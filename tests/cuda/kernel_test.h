@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -21,8 +22,8 @@ cudaStream_t stream();
 /// Waits for it; throws for what failed.
 void synchronize();
 
-/// Runs `body` under every order of threads and blocks that the emulator has, or twice on a device. `describe` is told
-/// each time how it runs.
+/// Runs `body` under every order of threads and blocks that the emulator has, or twice on a device.
+/// `describe` is told each time how it runs.
 void for_each_order(const std::function<void(std::string_view how)>& body);
 
 /// Device memory between guard zones, filled with 0xff.
@@ -46,8 +47,8 @@ class GuardedMemory {
   int64_t bytes_ = 0;
 };
 
-/// Device memory of a test: `count` elements between guard zones, all bytes 0xff (NaN, -1) until written. Guards are
-/// checked in download() and at the end.
+/// Device memory of a test: `count` elements between guard zones, all bytes 0xff (NaN, -1) until written.
+/// Guards are checked in download() and at the end.
 template <class T>
 class Buffer {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -100,16 +101,19 @@ template <class... T>
 bool same_bits(const std::tuple<T...>& a, const std::tuple<T...>& b) {
   return [&]<std::size_t... I>(std::index_sequence<I...>) {
     return (same_bits(std::get<I>(a), std::get<I>(b)) && ...);
-  }(std::index_sequence_for<T...>());
+  }
+  (std::index_sequence_for<T...>());
 }
 /// Anything else compares by ==.
 template <class T>
-concept HasSameBits = requires(const T& a) { same_bits(a, a); };
+concept HasSameBits = requires(const T& a) {
+  same_bits(a, a);
+};
 
 [[noreturn]] void orders_disagree(std::string_view first, std::string_view other);
 
-/// What `body` returns (vectors, tuples of vectors, anything with ==), which must not depend on the order in which threads
-/// and blocks run.
+/// What `body` returns (vectors, tuples of vectors, anything with ==), which must not depend on the order in
+/// which threads and blocks run.
 template <class Body>
 auto in_every_order(Body body) {
   using Result = decltype(body());

@@ -22,15 +22,23 @@ struct ShuffleArguments {
   int by, width;
 };
 
-/// The lane that `lane` reads, as the PTX ISA defines shfl; its own where the source lies outside of its group.
+/// The lane that `lane` reads, as the PTX ISA defines shfl; its own where the source lies outside of its
+/// group.
 int source_lane(Shuffle kind, int lane, int by, int width) {
   const int first = lane / width * width, last = first + width - 1;
   int from = lane;
   switch (kind) {
-    case Shuffle::kFrom: return first + (by & (width - 1));
-    case Shuffle::kXor: from = lane ^ by; break;
-    case Shuffle::kUp: from = lane - by; return from >= first ? from : lane;
-    case Shuffle::kDown: from = lane + by; break;
+    case Shuffle::kFrom:
+      return first + (by & (width - 1));
+    case Shuffle::kXor:
+      from = lane ^ by;
+      break;
+    case Shuffle::kUp:
+      from = lane - by;
+      return from >= first ? from : lane;
+    case Shuffle::kDown:
+      from = lane + by;
+      break;
   }
   return from <= last ? from : lane;
 }
@@ -88,12 +96,12 @@ void arrive_named(int id, int threads, const Place& place) {
 }
 
 uint64_t shuffle(Shuffle kind, uint64_t value, int by, int width, const Place& place) {
-  static constexpr WarpWork kWork[] = {exchange<Shuffle::kFrom>, exchange<Shuffle::kXor>, exchange<Shuffle::kUp>,
-                                       exchange<Shuffle::kDown>};
+  static constexpr WarpWork kWork[] = {exchange<Shuffle::kFrom>, exchange<Shuffle::kXor>,
+                                       exchange<Shuffle::kUp>, exchange<Shuffle::kDown>};
   const auto index = static_cast<std::size_t>(kind);
   if (width <= 0 || width > kLanes || (width & (width - 1)) != 0) {
-    running_block->fail(fmt::format("{} with width {}, which is no power of two up to 32", kShuffles[index], width),
-                        place);
+    running_block->fail(
+        fmt::format("{} with width {}, which is no power of two up to 32", kShuffles[index], width), place);
   }
   ShuffleArguments arguments{value, 0, by, width};
   running_block->warp_collective({kShuffles[index], width, place}, &arguments, kWork[index]);
@@ -108,8 +116,9 @@ uint32_t ballot(bool value, const Place& place) {
 
 void check_global(const void* address, int64_t bytes, const Place& place) {
   if (address == nullptr || reinterpret_cast<uintptr_t>(address) % static_cast<uintptr_t>(bytes) != 0) {
-    running_block->fail(fmt::format("{} bytes of global memory at {}, which is no multiple of {}", bytes, address, bytes),
-                        place);
+    running_block->fail(
+        fmt::format("{} bytes of global memory at {}, which is no multiple of {}", bytes, address, bytes),
+        place);
   }
 }
 

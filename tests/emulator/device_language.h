@@ -1,6 +1,6 @@
 #pragma once
-/// What nvcc knows without being told, for a C++ compiler: the keywords of CUDA C++, the built-in vector types and the
-/// indices of the running thread.
+/// What nvcc knows without being told, for a C++ compiler: the keywords of CUDA C++, the built-in vector
+/// types and the indices of the running thread.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -21,15 +21,19 @@ struct dim3 {
   constexpr dim3(unsigned a = 1, unsigned b = 1, unsigned c = 1) : x(a), y(b), z(c) {}
 };
 
-#define BRANCHSAE_VECTOR_TYPES(element, name, bytes2, bytes4)                                    \
-  struct alignas(bytes2) name##2 {                                                               \
-    element x, y;                                                                                \
-  };                                                                                             \
-  struct alignas(bytes4) name##4 {                                                               \
-    element x, y, z, w;                                                                          \
-  };                                                                                             \
-  inline name##2 make_##name##2(element x, element y) { return {x, y}; }                         \
-  inline name##4 make_##name##4(element x, element y, element z, element w) { return {x, y, z, w}; }
+#define BRANCHSAE_VECTOR_TYPES(element, name, bytes2, bytes4)                 \
+  struct alignas(bytes2) name##2 {                                            \
+    element x, y;                                                             \
+  };                                                                          \
+  struct alignas(bytes4) name##4 {                                            \
+    element x, y, z, w;                                                       \
+  };                                                                          \
+  inline name##2 make_##name##2(element x, element y) {                       \
+    return {x, y};                                                            \
+  }                                                                           \
+  inline name##4 make_##name##4(element x, element y, element z, element w) { \
+    return {x, y, z, w};                                                      \
+  }
 BRANCHSAE_VECTOR_TYPES(float, float, 8, 16)
 BRANCHSAE_VECTOR_TYPES(int, int, 8, 16)
 BRANCHSAE_VECTOR_TYPES(unsigned, uint, 8, 16)

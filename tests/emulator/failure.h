@@ -1,6 +1,6 @@
 #pragma once
-/// What the emulator reports: a mistake in a kernel, or in how the runtime is used. Never a DeviceError, so that no code
-/// takes it for a fault of the device and goes on.
+/// What the emulator reports: a mistake in a kernel, or in how the runtime is used. Never a DeviceError, so
+/// that no code takes it for a fault of the device and goes on.
 #include <source_location>
 #include <stdexcept>
 #include <string>

@@ -22,8 +22,8 @@
 
 #if BRANCHSAE_FIBRES_BY_HAND
 extern "C" {
-/// Saves what a function call must keep on the running stack, stores that stack's pointer at *from and goes on where the
-/// stack `to` was left.
+/// Saves what a function call must keep on the running stack, stores that stack's pointer at *from and goes
+/// on where the stack `to` was left.
 void branchsae_switch_stacks(void** from, void* to);
 void branchsae_start_fibre();
 }
@@ -70,8 +70,8 @@ void Fibre::prepare(std::byte* stack, std::size_t stack_bytes, Entry entry, void
   stack_bytes_ = stack_bytes;
   fake_stack_ = nullptr;
 #if BRANCHSAE_FIBRES_BY_HAND
-  // As branchsae_switch_stacks leaves a stack: r15, r14, r13, r12, rbx, rbp, where to go on. The stack must be a multiple
-  // of 16 before the call in branchsae_start_fibre.
+  // As branchsae_switch_stacks leaves a stack: r15, r14, r13, r12, rbx, rbp, where to go on. The stack must
+  // be a multiple of 16 before the call in branchsae_start_fibre.
   auto* top = reinterpret_cast<void**>(stack + stack_bytes) - 9;
   top[0] = top[1] = top[4] = top[5] = nullptr;
   top[2] = argument;

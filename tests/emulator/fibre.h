@@ -1,6 +1,7 @@
 #pragma once
-/// Functions that can stop in the middle: each has its own stack, and a switch goes from one to another of the same host
-/// thread. On x86-64 a switch saves six registers by hand; elsewhere it takes ucontext's detour through the kernel.
+/// Functions that can stop in the middle: each has its own stack, and a switch goes from one to another of
+/// the same host thread. On x86-64 a switch saves six registers by hand; elsewhere it takes ucontext's detour
+/// through the kernel.
 #include <cstddef>
 #include <memory>
 #include <vector>
@@ -39,7 +40,8 @@ class Fibre {
   void* fake_stack_ = nullptr;
 };
 
-/// Stacks with an unreadable page below each, so that an overflow stops the program instead of spoiling a neighbour.
+/// Stacks with an unreadable page below each, so that an overflow stops the program instead of spoiling a
+/// neighbour.
 class FibreStacks {
  public:
   static std::size_t bytes();

@@ -121,7 +121,8 @@ void Block::run(const Grid& grid, uint3 index, uint64_t seed) {
 void Block::start(Thread& thread) {
   thread.finished = false;
   thread.wait.name = nullptr;
-  thread.fibre.prepare(stacks_.get(static_cast<std::size_t>(thread.id)), FibreStacks::bytes(), &Block::enter, &thread);
+  thread.fibre.prepare(stacks_.get(static_cast<std::size_t>(thread.id)), FibreStacks::bytes(), &Block::enter,
+                       &thread);
 }
 
 void Block::enter(void* argument) {
@@ -148,14 +149,16 @@ Thread* Block::pick() {
   const auto next = [this](uint32_t mask, int after) {
     switch (order_) {
       case Order::kForward: {
-        const uint32_t later = after >= 31 || after < 0 ? (after < 0 ? mask : 0) : mask & ~((2U << after) - 1);
+        const uint32_t later =
+            after >= 31 || after < 0 ? (after < 0 ? mask : 0) : mask & ~((2U << after) - 1);
         return std::countr_zero(later != 0 ? later : mask);
       }
       case Order::kReverse: {
         const uint32_t earlier = after < 0 ? mask : mask & ((1U << after) - 1);
         return 31 - std::countl_zero(earlier != 0 ? earlier : mask);
       }
-      case Order::kRandom: break;
+      case Order::kRandom:
+        break;
     }
     int skip = static_cast<int>(random() % static_cast<uint32_t>(std::popcount(mask)));
     while (skip-- > 0) mask &= mask - 1;
@@ -247,7 +250,8 @@ std::string Block::who_waits_where() const {
         if (other.wait.name != nullptr && same_operation(other.wait, thread.wait)) group |= 1U << peer;
       }
       seen |= group;
-      lines += fmt::format("{}lanes {} wait in {}", lines.empty() ? "" : ", ", text(group), text(thread.wait));
+      lines +=
+          fmt::format("{}lanes {} wait in {}", lines.empty() ? "" : ", ", text(group), text(thread.wait));
     }
     if (warp.finished != 0) {
       lines += fmt::format("{}lanes {} have ended", lines.empty() ? "" : ", ", text(warp.finished));
@@ -270,8 +274,9 @@ void Block::warp_collective(const Wait& wait, void* payload, WarpWork work) {
   if (warp.arrived != 0) {
     const Thread& other = *warp.lanes[static_cast<std::size_t>(std::countr_zero(warp.arrived))];
     if (!same_operation(other.wait, wait)) {
-      fail(fmt::format("the warp is split: this lane in {}({}), {}", wait.name, wait.detail, divergence(wait)),
-           wait.place);
+      fail(
+          fmt::format("the warp is split: this lane in {}({}), {}", wait.name, wait.detail, divergence(wait)),
+          wait.place);
     }
   }
   warp.arrived |= 1U << self.lane;
@@ -314,7 +319,8 @@ void Block::arrive(int id, int threads, const Wait& wait) {
   }
   Barrier& barrier = barriers_[static_cast<std::size_t>(id)];
   if (barrier.arrived != 0 && barrier.threads != threads) {
-    fail(fmt::format("barrier {} of {} threads, but others wait there for {}", id, threads, barrier.threads), wait.place);
+    fail(fmt::format("barrier {} of {} threads, but others wait there for {}", id, threads, barrier.threads),
+         wait.place);
   }
   barrier.threads = threads;
   ++barrier.arrived;

@@ -1,6 +1,6 @@
 #pragma once
-/// One block of threads at a time: a fibre each. A fibre runs until it waits, in a barrier or in a collective of its
-/// warp, for threads that are not there yet; the last to arrive does the work of all.
+/// One block of threads at a time: a fibre each. A fibre runs until it waits, in a barrier or in a collective
+/// of its warp, for threads that are not there yet; the last to arrive does the work of all.
 #include <array>
 #include <cstdint>
 #include <string>
@@ -42,10 +42,10 @@ struct Thread {
 
 struct Warp {
   int id = 0;
-  uint32_t members = 0;   ///< lanes that exist; all but in the last warp of an odd block
-  uint32_t ready = 0;     ///< neither running, waiting nor finished
+  uint32_t members = 0;  ///< lanes that exist; all but in the last warp of an odd block
+  uint32_t ready = 0;    ///< neither running, waiting nor finished
   uint32_t finished = 0;
-  uint32_t arrived = 0;   ///< in the collective going on
+  uint32_t arrived = 0;  ///< in the collective going on
   std::array<Thread*, kLanes> lanes{};
 };
 

@@ -141,45 +141,46 @@ cudaError_t cudaPeekAtLastError() {
   return last_error;
 }
 
-#define BRANCHSAE_ERRORS(X)                                              \
-  X(cudaSuccess, "no error")                                             \
-  X(cudaErrorInvalidValue, "invalid argument")                           \
-  X(cudaErrorMemoryAllocation, "out of memory")                          \
-  X(cudaErrorInitializationError, "initialization error")                \
-  X(cudaErrorInvalidConfiguration, "invalid configuration argument")     \
-  X(cudaErrorInvalidHostPointer, "invalid host pointer")                 \
-  X(cudaErrorInvalidDevicePointer, "invalid device pointer")             \
-  X(cudaErrorInvalidMemcpyDirection, "invalid copy direction for memcpy") \
-  X(cudaErrorInsufficientDriver, "CUDA driver version is insufficient for CUDA runtime version") \
-  X(cudaErrorInvalidDeviceFunction, "invalid device function")           \
-  X(cudaErrorNoDevice, "no CUDA-capable device is detected")             \
-  X(cudaErrorInvalidDevice, "invalid device ordinal")                    \
-  X(cudaErrorNoKernelImageForDevice, "no kernel image is available for execution on the device") \
-  X(cudaErrorECCUncorrectable, "uncorrectable ECC error encountered")    \
-  X(cudaErrorInvalidResourceHandle, "invalid resource handle")           \
-  X(cudaErrorSymbolNotFound, "named symbol not found")                   \
-  X(cudaErrorNotReady, "device not ready")                               \
-  X(cudaErrorIllegalAddress, "an illegal memory access was encountered") \
-  X(cudaErrorLaunchOutOfResources, "too many resources requested for launch") \
-  X(cudaErrorLaunchTimeout, "the launch timed out and was terminated")   \
+#define BRANCHSAE_ERRORS(X)                                                                              \
+  X(cudaSuccess, "no error")                                                                             \
+  X(cudaErrorInvalidValue, "invalid argument")                                                           \
+  X(cudaErrorMemoryAllocation, "out of memory")                                                          \
+  X(cudaErrorInitializationError, "initialization error")                                                \
+  X(cudaErrorInvalidConfiguration, "invalid configuration argument")                                     \
+  X(cudaErrorInvalidHostPointer, "invalid host pointer")                                                 \
+  X(cudaErrorInvalidDevicePointer, "invalid device pointer")                                             \
+  X(cudaErrorInvalidMemcpyDirection, "invalid copy direction for memcpy")                                \
+  X(cudaErrorInsufficientDriver, "CUDA driver version is insufficient for CUDA runtime version")         \
+  X(cudaErrorInvalidDeviceFunction, "invalid device function")                                           \
+  X(cudaErrorNoDevice, "no CUDA-capable device is detected")                                             \
+  X(cudaErrorInvalidDevice, "invalid device ordinal")                                                    \
+  X(cudaErrorNoKernelImageForDevice, "no kernel image is available for execution on the device")         \
+  X(cudaErrorECCUncorrectable, "uncorrectable ECC error encountered")                                    \
+  X(cudaErrorInvalidResourceHandle, "invalid resource handle")                                           \
+  X(cudaErrorSymbolNotFound, "named symbol not found")                                                   \
+  X(cudaErrorNotReady, "device not ready")                                                               \
+  X(cudaErrorIllegalAddress, "an illegal memory access was encountered")                                 \
+  X(cudaErrorLaunchOutOfResources, "too many resources requested for launch")                            \
+  X(cudaErrorLaunchTimeout, "the launch timed out and was terminated")                                   \
   X(cudaErrorHostMemoryAlreadyRegistered, "part or all of the requested memory range is already mapped") \
-  X(cudaErrorHostMemoryNotRegistered, "pointer does not correspond to a registered memory region") \
-  X(cudaErrorMisalignedAddress, "misaligned address")                    \
-  X(cudaErrorLaunchFailure, "unspecified launch failure")                \
-  X(cudaErrorNotSupported, "operation not supported")                    \
-  X(cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing") \
-  X(cudaErrorStreamCaptureInvalidated, "operation failed due to a previous error during capture") \
-  X(cudaErrorStreamCaptureMerge, "operation would result in a merge of separate capture sequences") \
-  X(cudaErrorStreamCaptureUnmatched, "capture was not ended in the same stream as it began") \
-  X(cudaErrorStreamCaptureUnjoined, "capturing stream has unjoined work") \
-  X(cudaErrorStreamCaptureIsolation, "dependency created on uncaptured work in another stream") \
-  X(cudaErrorCapturedEvent, "operation not permitted on an event last recorded in a capturing stream") \
+  X(cudaErrorHostMemoryNotRegistered, "pointer does not correspond to a registered memory region")       \
+  X(cudaErrorMisalignedAddress, "misaligned address")                                                    \
+  X(cudaErrorLaunchFailure, "unspecified launch failure")                                                \
+  X(cudaErrorNotSupported, "operation not supported")                                                    \
+  X(cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing")               \
+  X(cudaErrorStreamCaptureInvalidated, "operation failed due to a previous error during capture")        \
+  X(cudaErrorStreamCaptureMerge, "operation would result in a merge of separate capture sequences")      \
+  X(cudaErrorStreamCaptureUnmatched, "capture was not ended in the same stream as it began")             \
+  X(cudaErrorStreamCaptureUnjoined, "capturing stream has unjoined work")                                \
+  X(cudaErrorStreamCaptureIsolation, "dependency created on uncaptured work in another stream")          \
+  X(cudaErrorCapturedEvent, "operation not permitted on an event last recorded in a capturing stream")   \
   X(cudaErrorUnknown, "unknown error")
 
 const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
 #define BRANCHSAE_NAME(code, message) \
-  case code: return #code;
+  case code:                          \
+    return #code;
     BRANCHSAE_ERRORS(BRANCHSAE_NAME)
   }
   return "unrecognized error code";
@@ -187,7 +188,8 @@ const char* cudaGetErrorName(cudaError_t error) {
 const char* cudaGetErrorString(cudaError_t error) {
   switch (error) {
 #define BRANCHSAE_MESSAGE(code, message) \
-  case code: return message;
+  case code:                             \
+    return message;
     BRANCHSAE_ERRORS(BRANCHSAE_MESSAGE)
   }
   return "unrecognized error code";
@@ -219,28 +221,65 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   if (!device_exists(device)) return report(cudaErrorInvalidDevice);
   const DeviceModel& model = device_model();
   switch (attribute) {
-    case cudaDevAttrMaxThreadsPerBlock: *value = kMaxThreads; break;
-    case cudaDevAttrMaxGridDimX: *value = std::numeric_limits<int32_t>::max(); break;
-    case cudaDevAttrMaxSharedMemoryPerBlock: *value = static_cast<int>(model.smem_per_block); break;
-    case cudaDevAttrWarpSize: *value = kLanes; break;
-    case cudaDevAttrMaxRegistersPerBlock: *value = 65536; break;
-    case cudaDevAttrClockRate: *value = 1'000'000; break;
-    case cudaDevAttrMultiProcessorCount: *value = model.multiprocessors; break;
-    case cudaDevAttrMemoryClockRate: *value = 1'000'000; break;
-    case cudaDevAttrGlobalMemoryBusWidth: *value = 1024; break;
-    case cudaDevAttrL2CacheSize: *value = 8 << 20; break;
-    case cudaDevAttrMaxThreadsPerMultiProcessor: *value = 2048; break;
-    case cudaDevAttrAsyncEngineCount: *value = 2; break;
-    case cudaDevAttrComputeCapabilityMajor: *value = model.major; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = model.minor; break;
+    case cudaDevAttrMaxThreadsPerBlock:
+      *value = kMaxThreads;
+      break;
+    case cudaDevAttrMaxGridDimX:
+      *value = std::numeric_limits<int32_t>::max();
+      break;
+    case cudaDevAttrMaxSharedMemoryPerBlock:
+      *value = static_cast<int>(model.smem_per_block);
+      break;
+    case cudaDevAttrWarpSize:
+      *value = kLanes;
+      break;
+    case cudaDevAttrMaxRegistersPerBlock:
+      *value = 65536;
+      break;
+    case cudaDevAttrClockRate:
+      *value = 1'000'000;
+      break;
+    case cudaDevAttrMultiProcessorCount:
+      *value = model.multiprocessors;
+      break;
+    case cudaDevAttrMemoryClockRate:
+      *value = 1'000'000;
+      break;
+    case cudaDevAttrGlobalMemoryBusWidth:
+      *value = 1024;
+      break;
+    case cudaDevAttrL2CacheSize:
+      *value = 8 << 20;
+      break;
+    case cudaDevAttrMaxThreadsPerMultiProcessor:
+      *value = 2048;
+      break;
+    case cudaDevAttrAsyncEngineCount:
+      *value = 2;
+      break;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = model.major;
+      break;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = model.minor;
+      break;
     case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
       *value = static_cast<int>(model.smem_per_block_optin + 1024);
       break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = static_cast<int>(model.smem_per_block_optin); break;
-    case cudaDevAttrReservedSharedMemoryPerBlock: *value = 1024; break;
-    case cudaDevAttrMemoryPoolsSupported: *value = 1; break;
-    case cudaDevAttrClusterLaunch: *value = model.major >= 9 ? 1 : 0; break;
-    default: return report(cudaErrorInvalidValue);
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = static_cast<int>(model.smem_per_block_optin);
+      break;
+    case cudaDevAttrReservedSharedMemoryPerBlock:
+      *value = 1024;
+      break;
+    case cudaDevAttrMemoryPoolsSupported:
+      *value = 1;
+      break;
+    case cudaDevAttrClusterLaunch:
+      *value = model.major >= 9 ? 1 : 0;
+      break;
+    default:
+      return report(cudaErrorInvalidValue);
   }
   return cudaSuccess;
 }
@@ -308,7 +347,8 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* fu
   return cudaSuccess;
 }
 
-cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*, int block_size, size_t smem_bytes) {
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*, int block_size,
+                                                          size_t smem_bytes) {
   if (block_size < 1) return report(cudaErrorInvalidValue);
   const auto by_smem = (device_model().smem_per_block_optin + 1024) / static_cast<int64_t>(smem_bytes + 1024);
   *blocks = static_cast<int>(std::min<int64_t>(2048 / block_size, by_smem));

@@ -44,13 +44,14 @@ void check_guards_of(const Allocation& allocation) {
   const char* kind = allocation.pinned ? "pinned host memory" : "device memory";
   const int64_t before = spoilt(allocation.block, kGuard);
   if (before >= 0) {
-    throw Failure(fmt::format("a write {} bytes before the start of {} bytes of {}", kGuard - before, allocation.bytes,
-                              kind));
+    throw Failure(fmt::format("a write {} bytes before the start of {} bytes of {}", kGuard - before,
+                              allocation.bytes, kind));
   }
   const std::byte* end = allocation.block + kGuard + allocation.bytes;
   const int64_t after = spoilt(end, kGuard + padded(allocation.bytes) - allocation.bytes);
   if (after >= 0) {
-    throw Failure(fmt::format("a write {} bytes past the end of {} bytes of {}", after, allocation.bytes, kind));
+    throw Failure(
+        fmt::format("a write {} bytes past the end of {} bytes of {}", after, allocation.bytes, kind));
   }
 }
 
@@ -98,8 +99,10 @@ cudaError_t release(void* pointer, bool pinned) {
 
 /// What a copy of this kind may touch on either side.
 void check_copy(const void* dst, const void* src, int64_t bytes, cudaMemcpyKind kind) {
-  if (kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice) check_device_range(src, bytes, "copy from");
-  if (kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice) check_device_range(dst, bytes, "copy to");
+  if (kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice)
+    check_device_range(src, bytes, "copy from");
+  if (kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice)
+    check_device_range(dst, bytes, "copy to");
   const auto refuse_device = [](const void* pointer, const char* side) {
     const Allocation* found = find_allocation(pointer);
     if (found != nullptr && !found->pinned)
@@ -116,10 +119,12 @@ struct Rectangle {
 };
 
 void copy(const Rectangle& r) {
-  for (size_t row = 0; row < r.height; ++row) std::memmove(r.dst + row * r.dst_pitch, r.src + row * r.src_pitch, r.width);
+  for (size_t row = 0; row < r.height; ++row)
+    std::memmove(r.dst + row * r.dst_pitch, r.src + row * r.src_pitch, r.width);
 }
 
-/// Pageable host memory is read at once and written only with the caller waiting; pinned memory in the stream's time.
+/// Pageable host memory is read at once and written only with the caller waiting; pinned memory in the
+/// stream's time.
 cudaError_t copy_in_order(Rectangle r, cudaMemcpyKind kind, cudaStream_t handle) {
   const Lock lock(runtime_lock());
   if (sticky_error() != cudaSuccess) return report(sticky_error());
@@ -168,7 +173,8 @@ void check_device_range(const void* pointer, int64_t bytes, const char* doing) {
     throw Failure(fmt::format("{} {} bytes at {}, which is no device memory", doing, bytes, pointer));
   const int64_t at = static_cast<const std::byte*>(pointer) - (found->block + kGuard);
   if (at + bytes > found->bytes) {
-    throw Failure(fmt::format("{} bytes {} to {} of {} bytes of device memory", doing, at, at + bytes, found->bytes));
+    throw Failure(
+        fmt::format("{} bytes {} to {} of {} bytes of device memory", doing, at, at + bytes, found->bytes));
   }
 }
 
@@ -251,7 +257,8 @@ cudaError_t cudaHostRegister(void* pointer, size_t bytes, unsigned) {
 cudaError_t cudaHostUnregister(void* pointer) {
   const Lock lock(runtime_lock());
   const auto found = memory().allocations.find(reinterpret_cast<uintptr_t>(pointer));
-  if (found == memory().allocations.end() || !found->second.registered) return report(cudaErrorHostMemoryNotRegistered);
+  if (found == memory().allocations.end() || !found->second.registered)
+    return report(cudaErrorHostMemoryNotRegistered);
   memory().allocations.erase(found);
   return cudaSuccess;
 }
@@ -276,15 +283,17 @@ cudaError_t cudaMemcpy(void* dst, const void* src, size_t bytes, cudaMemcpyKind 
   const cudaError_t status = cudaMemcpyAsync(dst, src, bytes, kind, nullptr);
   return status == cudaSuccess ? cudaStreamSynchronize(nullptr) : status;
 }
-cudaError_t cudaMemcpyAsync(void* dst, const void* src, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
-  return copy_in_order({static_cast<std::byte*>(dst), static_cast<const std::byte*>(src), bytes, bytes, bytes, 1}, kind,
-                       stream);
+cudaError_t cudaMemcpyAsync(void* dst, const void* src, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+  return copy_in_order(
+      {static_cast<std::byte*>(dst), static_cast<const std::byte*>(src), bytes, bytes, bytes, 1}, kind,
+      stream);
 }
 cudaError_t cudaMemcpy2DAsync(void* dst, size_t dst_pitch, const void* src, size_t src_pitch, size_t width,
                               size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
   return copy_in_order(
-      {static_cast<std::byte*>(dst), static_cast<const std::byte*>(src), dst_pitch, src_pitch, width, height}, kind,
-      stream);
+      {static_cast<std::byte*>(dst), static_cast<const std::byte*>(src), dst_pitch, src_pitch, width, height},
+      kind, stream);
 }
 cudaError_t cudaMemset(void* dst, int value, size_t bytes) {
   const cudaError_t status = cudaMemsetAsync(dst, value, bytes, nullptr);
@@ -293,17 +302,21 @@ cudaError_t cudaMemset(void* dst, int value, size_t bytes) {
 cudaError_t cudaMemsetAsync(void* dst, int value, size_t bytes, cudaStream_t stream) {
   return cudaMemset2DAsync(dst, bytes, value, bytes, 1, stream);
 }
-cudaError_t cudaMemset2DAsync(void* dst, size_t pitch, int value, size_t width, size_t height, cudaStream_t handle) {
+cudaError_t cudaMemset2DAsync(void* dst, size_t pitch, int value, size_t width, size_t height,
+                              cudaStream_t handle) {
   const Lock lock(runtime_lock());
   if (sticky_error() != cudaSuccess) return report(sticky_error());
   CUstream_st* stream = resolve(handle);
   if (!exists(stream)) return report(cudaErrorInvalidResourceHandle);
   if (width == 0 || height == 0) return cudaSuccess;
   if (width > pitch) return report(cudaErrorInvalidValue);
-  const auto check = [=] { check_device_range(dst, static_cast<int64_t>((height - 1) * pitch + width), "set"); };
+  const auto check = [=] {
+    check_device_range(dst, static_cast<int64_t>((height - 1) * pitch + width), "set");
+  };
   check();
   return report(enqueue_work(stream, [=] {
     check();
-    for (size_t row = 0; row < height; ++row) std::memset(static_cast<std::byte*>(dst) + row * pitch, value, width);
+    for (size_t row = 0; row < height; ++row)
+      std::memset(static_cast<std::byte*>(dst) + row * pitch, value, width);
   }));
 }

@@ -24,15 +24,16 @@ Streams& streams() {
 }
 
 double now_ms() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 bool blocking(const CUstream_st* stream) {
   return (stream->flags & cudaStreamNonBlocking) == 0;
 }
 
-/// The order of a graph's nodes: any in which each comes after those it needs. Random when blocks are, since nothing
-/// but these needs may be relied upon.
+/// The order of a graph's nodes: any in which each comes after those it needs. Random when blocks are, since
+/// nothing but these needs may be relied upon.
 std::vector<int> node_order(const std::vector<GraphNode>& nodes) {
   std::vector<int> order, ready;
   std::vector<size_t> missing(nodes.size());
@@ -88,7 +89,7 @@ cudaError_t make_stream(cudaStream_t* stream, unsigned flags) {
   const Lock lock(runtime_lock());
   if (sticky_error() != cudaSuccess) return report(sticky_error());
   if (flags != cudaStreamDefault && flags != cudaStreamNonBlocking) return report(cudaErrorInvalidValue);
-  *stream = new CUstream_st{.flags = flags};
+  *stream = new CUstream_st{flags, {}, false, nullptr, {}};
   streams().made.insert(*stream);
   return cudaSuccess;
 }
@@ -253,7 +254,7 @@ cudaError_t cudaEventCreate(cudaEvent_t* event) {
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   const Lock lock(runtime_lock());
   if (sticky_error() != cudaSuccess) return report(sticky_error());
-  *event = new CUevent_st{.flags = flags};
+  *event = new CUevent_st{flags, nullptr, nullptr, {}};
   streams().events.insert(*event);
   return cudaSuccess;
 }
@@ -301,7 +302,8 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t start, cudaEvent_t end) {
   const Lock lock(runtime_lock());
   for (const cudaEvent_t event : {start, end}) {
-    if (streams().events.count(event) == 0 || (event->flags & cudaEventDisableTiming) != 0 || event->mark == nullptr)
+    if (streams().events.count(event) == 0 || (event->flags & cudaEventDisableTiming) != 0 ||
+        event->mark == nullptr)
       return report(cudaErrorInvalidResourceHandle);
     if (!event->mark->reached) return cudaErrorNotReady;
   }

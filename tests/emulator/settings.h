@@ -22,10 +22,10 @@ Settings& settings();
 /// How often things happened since the last reset_counters().
 struct Counters {
   int64_t launches = 0, blocks = 0, threads = 0, switches = 0;
-  int64_t block_barriers = 0;     ///< barriers passed, each counted once for its block
-  int64_t warp_collectives = 0;   ///< once for its warp
-  int64_t mma = 0;                ///< tensor-core products, once for its warp (or warpgroup)
-  int64_t smem_accesses = 0;      ///< loads and stores of threads through Smem
+  int64_t block_barriers = 0;    ///< barriers passed, each counted once for its block
+  int64_t warp_collectives = 0;  ///< once for its warp
+  int64_t mma = 0;               ///< tensor-core products, once for its warp (or warpgroup)
+  int64_t smem_accesses = 0;     ///< loads and stores of threads through Smem
 };
 Counters& counters();
 

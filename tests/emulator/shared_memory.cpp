@@ -20,8 +20,8 @@ void SharedMemory::reset(int64_t bytes) {
 Span take_shared(int64_t begin, int64_t bytes, const Place& place) {
   const int64_t given = running_block->shared().bytes();
   if (bytes < 0 || begin + bytes > given) {
-    running_block->fail(fmt::format("takes {} bytes of shared memory, but the launch gave {}", begin + bytes, given),
-                        place);
+    running_block->fail(
+        fmt::format("takes {} bytes of shared memory, but the launch gave {}", begin + bytes, given), place);
   }
   return {static_cast<uint32_t>(begin), static_cast<uint32_t>(begin + bytes)};
 }
@@ -29,9 +29,10 @@ Span take_shared(int64_t begin, int64_t bytes, const Place& place) {
 Span narrow_shared(Span span, int64_t at, int64_t bytes, const Place& place) {
   const int64_t begin = span.begin + at;
   if (at < 0 || bytes < 0 || begin + bytes > span.end) {
-    running_block->fail(fmt::format("a part of {} bytes from byte {} on of a piece of {} bytes of shared memory", bytes,
-                                    at, span.end - span.begin),
-                        place);
+    running_block->fail(
+        fmt::format("a part of {} bytes from byte {} on of a piece of {} bytes of shared memory", bytes, at,
+                    span.end - span.begin),
+        place);
   }
   return {static_cast<uint32_t>(begin), static_cast<uint32_t>(begin + bytes)};
 }
@@ -44,9 +45,9 @@ uint32_t check_shared(Span span, int64_t at, uint32_t bytes, const Place& place)
                         place);
   }
   if (first % bytes != 0) {
-    running_block->fail(fmt::format("{} bytes at byte {} of shared memory, which is no multiple of {}", bytes, first,
-                                    bytes),
-                        place);
+    running_block->fail(
+        fmt::format("{} bytes at byte {} of shared memory, which is no multiple of {}", bytes, first, bytes),
+        place);
   }
   return static_cast<uint32_t>(first);
 }

@@ -1,5 +1,5 @@
-/// Tensor-core products of a warp. Products are exact and are added one after the other, in the order of k, in float;
-/// a GPU adds them in an order and with a rounding of its own.
+/// Tensor-core products of a warp. Products are exact and are added one after the other, in the order of k,
+/// in float; a GPU adds them in an order and with a rounding of its own.
 #include <bit>
 #include <cstring>
 
@@ -51,7 +51,8 @@ void each_sum(void* const* payloads, float (&c)[16][8], Move move) {
 template <int K, class Fill>
 void product(void* const* payloads, Fill fill) {
   float a[16][K], b[K][8], c[16][8];
-  for (int lane = 0; lane < kLanes; ++lane) fill(lane / 4, lane % 4, *static_cast<Product*>(payloads[lane]), a, b);
+  for (int lane = 0; lane < kLanes; ++lane)
+    fill(lane / 4, lane % 4, *static_cast<Product*>(payloads[lane]), a, b);
   each_sum(payloads, c, [](float& fragment, float& whole) { whole = fragment; });
   multiply(c, a, b);
   each_sum(payloads, c, [](float& fragment, float& whole) { fragment = whole; });
@@ -108,7 +109,8 @@ void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], con
 
 void load_matrices(uint32_t* r, int matrices, Span span, int64_t at, const Place& place) {
   MatrixLoad payload{r, read_shared(span, at, 16, place)};
-  running_block->warp_collective({"load_matrices", matrices, place}, &payload, matrices == 4 ? load<4> : load<2>);
+  running_block->warp_collective({"load_matrices", matrices, place}, &payload,
+                                 matrices == 4 ? load<4> : load<2>);
 }
 
 }  // namespace branchsae::emulator

@@ -1,6 +1,7 @@
 #pragma once
-/// The part of the CUDA runtime that the backend uses, for machines without a GPU or a toolkit: memory is the host's,
-/// kernels run in the emulator. Names, numbers and meanings are NVIDIA's; tests/emulator/runtime.h tells what is stricter.
+/// The part of the CUDA runtime that the backend uses, for machines without a GPU or a toolkit: memory is the
+/// host's, kernels run in the emulator. Names, numbers and meanings are NVIDIA's; tests/emulator/runtime.h
+/// tells what is stricter.
 #include <cstddef>
 #include <cstdint>
 
@@ -170,7 +171,8 @@ cudaError_t cudaHostUnregister(void* pointer);
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total);
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* pointer);
 cudaError_t cudaMemcpy(void* dst, const void* src, size_t bytes, cudaMemcpyKind kind);
-cudaError_t cudaMemcpyAsync(void* dst, const void* src, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream = nullptr);
+cudaError_t cudaMemcpyAsync(void* dst, const void* src, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream = nullptr);
 cudaError_t cudaMemcpy2DAsync(void* dst, size_t dst_pitch, const void* src, size_t src_pitch, size_t width,
                               size_t height, cudaMemcpyKind kind, cudaStream_t stream = nullptr);
 cudaError_t cudaMemset(void* dst, int value, size_t bytes);

@@ -28,16 +28,16 @@ void launch(void (*kernel)(Parameters...), std::string_view name, LaunchShape sh
     std::tuple<Parameters...> arguments;
   };
   // One copy of the arguments, taken now; each thread is handed its own, as on a device.
-  emulator::KernelLaunch request{
-      .name = std::string(name),
-      .blocks = shape.grid,
-      .threads = shape.block,
-      .smem_bytes = shape.smem_bytes,
-      .body = [](const void* bound) {
-        const auto* self = static_cast<const Bound*>(bound);
-        std::apply(self->kernel, self->arguments);
-      },
-      .arguments = std::make_shared<Bound>(Bound{kernel, {arguments...}})};
+  emulator::KernelLaunch request{.name = std::string(name),
+                                 .blocks = shape.grid,
+                                 .threads = shape.block,
+                                 .smem_bytes = shape.smem_bytes,
+                                 .body =
+                                     [](const void* bound) {
+                                       const auto* self = static_cast<const Bound*>(bound);
+                                       std::apply(self->kernel, self->arguments);
+                                     },
+                                 .arguments = std::make_shared<Bound>(Bound{kernel, {arguments...}})};
   check(emulator::enqueue(std::move(request), stream), name);
   check_launch(stream, name);
 }

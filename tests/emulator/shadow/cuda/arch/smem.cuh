@@ -18,7 +18,9 @@ class Smem {
   explicit Smem(emulator::Span span) : span_(span) {}
 
   T load(int i, emulator::Place place = emulator::Place::current()) const { return load_as<T>(i, place); }
-  void store(int i, T value, emulator::Place place = emulator::Place::current()) { store_as<T>(i, value, place); }
+  void store(int i, T value, emulator::Place place = emulator::Place::current()) {
+    store_as<T>(i, value, place);
+  }
   template <class V>
   V load_as(int i, emulator::Place place = emulator::Place::current()) const {
     V value;

@@ -52,11 +52,13 @@ BRANCHSAE_DEVICE T shuffle_xor(T value, int lane_mask, int width = kWarp,
   return exchange(emulator::Shuffle::kXor, value, lane_mask, width, place);
 }
 template <class T>
-BRANCHSAE_DEVICE T shuffle_up(T value, int by, int width = kWarp, emulator::Place place = emulator::Place::current()) {
+BRANCHSAE_DEVICE T shuffle_up(T value, int by, int width = kWarp,
+                              emulator::Place place = emulator::Place::current()) {
   return exchange(emulator::Shuffle::kUp, value, by, width, place);
 }
 template <class T>
-BRANCHSAE_DEVICE T shuffle_down(T value, int by, int width = kWarp, emulator::Place place = emulator::Place::current()) {
+BRANCHSAE_DEVICE T shuffle_down(T value, int by, int width = kWarp,
+                                emulator::Place place = emulator::Place::current()) {
   return exchange(emulator::Shuffle::kDown, value, by, width, place);
 }
 BRANCHSAE_DEVICE uint32_t ballot(bool value, emulator::Place place = emulator::Place::current()) {
@@ -75,7 +77,8 @@ BRANCHSAE_DEVICE T warp_sum(T value, emulator::Place place = emulator::Place::cu
   return value;
 }
 
-BRANCHSAE_DEVICE int32_t atomic_add(int32_t* target, int32_t value, emulator::Place place = emulator::Place::current()) {
+BRANCHSAE_DEVICE int32_t atomic_add(int32_t* target, int32_t value,
+                                    emulator::Place place = emulator::Place::current()) {
   emulator::check_global(target, sizeof *target, place);
   const int32_t old = *target;
   *target = static_cast<int32_t>(static_cast<uint32_t>(old) + static_cast<uint32_t>(value));
@@ -88,7 +91,8 @@ BRANCHSAE_DEVICE uint32_t atomic_or(uint32_t* target, uint32_t value,
   *target = old | value;
   return old;
 }
-BRANCHSAE_DEVICE int32_t atomic_max(int32_t* target, int32_t value, emulator::Place place = emulator::Place::current()) {
+BRANCHSAE_DEVICE int32_t atomic_max(int32_t* target, int32_t value,
+                                    emulator::Place place = emulator::Place::current()) {
   emulator::check_global(target, sizeof *target, place);
   const int32_t old = *target;
   if (value > old) *target = value;
