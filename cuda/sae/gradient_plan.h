@@ -4,9 +4,10 @@
 #include <cstdint>
 
 #include "cuda/sae/sae_desc.h"
-#include "cuda/sae/workspace.h"
 
 namespace branchsae::cuda {
+
+class Workspace;
 
 constexpr int32_t kScanLatents = 256;   ///< latents of a block of scan_pairs
 constexpr int32_t kDwPairs = 256;       ///< pairs that a warp of the gathering tied_dw sums
@@ -30,6 +31,8 @@ void plan_gradient(SaeDesc& sae, Workspace& workspace, const GradientOptions& op
 
 /// Row tiles of TileSums and of the tile sums: ceil(max_batch / kSumRows).
 int32_t sum_tiles(const SaeDesc& sae);
+/// Cuts of the gathering tied_dw: rows of carry.
+int32_t dw_cuts(const SaeDesc& sae);
 /// Rows of ex: rows_padded, twice that with AuxK.
 int64_t ex_rows(const SaeDesc& sae);
 
