@@ -117,6 +117,12 @@ struct SaeDesc {
   float* aux_pair_g;     ///< [max_batch, aux_k]
 
   // Work space of single kernels: each family adds its own here and plans it in its plan().
+  // encode_topk: selections of the blocks that share a token, [encode_splits, max_batch, the larger fused k];
+  // pre-activations of a chunk of tokens, for k above kMaxFusedK. Null when not needed.
+  int32_t encode_splits, split_k;
+  float* split_values;
+  int32_t* split_indices;
+  float* chunk;
 
   // Gradients (cuda/sae/gradient_plan.h). A group is the rows whose pairs are sorted together: dw_rows rows
   // (then tied_dw works from shared memory), or with dw_rows == 0 all. AuxK's groups follow the others'.
