@@ -9,10 +9,11 @@ namespace branchsae::cuda {
 
 class Workspace;
 
-constexpr int32_t kScanLatents = 256;   ///< latents of a block of scan_pairs
-constexpr int32_t kDwPairs = 256;       ///< pairs that a warp of the gathering tied_dw sums
-constexpr int32_t kSortWarps = 8;       ///< warps of a block of place_pairs, each with counters of its own
-constexpr int32_t kSortLatents = 2048;  ///< latents of a block of place_pairs
+constexpr int32_t kScanLatents = 256;    ///< latents of a block of scan_pairs
+constexpr int32_t kDwPairs = 256;        ///< pairs that a warp of the gathering tied_dw sums
+constexpr int32_t kMaxAdamLatents = 64;  ///< of a block of adam_project
+constexpr int32_t kSortWarps = 8;        ///< warps of a block of place_pairs, each with counters of its own
+constexpr int32_t kSortLatents = 2048;   ///< latents of a block of place_pairs
 
 /// What the choice of the scheme of dW depends on.
 struct GradientOptions {
