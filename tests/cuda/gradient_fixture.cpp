@@ -222,6 +222,18 @@ std::vector<float> DeviceGradient::read_ex(int64_t row, int half) const {
   return result;
 }
 
+void DeviceGradient::set_pair_gradients(const std::vector<float>& g, const std::vector<float>& aux_g) {
+  const auto copy = [](float* to, const std::vector<float>& from) {
+    if (from.empty()) return;
+    cuda::check(
+        cudaMemcpyAsync(to, from.data(), from.size() * sizeof(float), cudaMemcpyHostToDevice, stream()),
+        "upload");
+  };
+  copy(sae.pair_g, g);
+  copy(sae.aux_pair_g, aux_g);
+  synchronize();
+}
+
 void DeviceGradient::decode() {
   std::vector<WorkItem> items;
   add_decode_grad_work(0, sae, items);

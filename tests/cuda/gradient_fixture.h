@@ -56,6 +56,9 @@ class DeviceGradient {
   /// Another batch for the same parameters.
   void upload_batch(const GradientData& data);
 
+  /// In place of decode().
+  void set_pair_gradients(const std::vector<float>& g, const std::vector<float>& aux_g);
+
   void decode();
   void check();
   void sort();
@@ -67,7 +70,6 @@ class DeviceGradient {
   /// decode, check, sort, dw and the raw gradients.
   struct Gradients {
     std::vector<float> w, w_dec, b_enc, b_pre;
-    bool operator==(const Gradients&) const = default;
   };
   Gradients gradients();
 
