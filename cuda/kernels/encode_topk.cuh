@@ -34,9 +34,11 @@ struct EncodeShape {
   static constexpr int kChunkChannels = 16 / static_cast<int>(sizeof(Element));
   static constexpr int kPanelChannels = kPanelChunks * kChunkChannels;
   static constexpr int kBlockChannels = kPanelChannels / kPanelBlocks;
-  static constexpr int kTileLatents = kStreamed && kPrecision != Precision::kF32 ? 128 : 64;
+  // The widest rows take 128 registers, and leave fewer for sums.
+  static constexpr bool kWide = kWidth == 8 * kPanelChannels;
+  static constexpr int kTileLatents = kStreamed && kPrecision != Precision::kF32 ? 128 : kWide ? 32 : 64;
   static constexpr int kStages = kStreamed || kWidth <= 128 ? 2 : 3;
-  static constexpr int kPanels = kStreamed || kWidth <= kPanelChannels ? 1 : 2;  // of a slice
+  static constexpr int kPanels = kWide ? 4 : kStreamed || kWidth <= kPanelChannels ? 1 : 2;  // of a slice
   static constexpr int kSliceChannels = kPanels * kPanelChannels;
   static constexpr int kSlices = kStreamed ? 0 : kWidth / kSliceChannels;  // of a tile, at most
   static constexpr int kBlocks = kStreamed ? 0 : kWidth / kBlockChannels;
@@ -286,8 +288,8 @@ __global__ void __launch_bounds__(256)
   const WorkItem item = work.items[blockIdx.x];
   const SaeDesc& sae = saes[item.sae];
   const int block_rows = static_cast<int>(blockDim.x) / kWarp * kWarpRows;
-  const EncodeJob<typename Shape::Element> job(sae, target, item.tile / splits * block_rows, item.tile % splits,
-                                               splits, Shape::kTileLatents);
+  const EncodeJob<typename Shape::Element> job(sae, target.dead, item.tile / splits * block_rows,
+                                               item.tile % splits, splits, Shape::kTileLatents);
   if (job.first_row >= job.rows) return;
 
   SmemArena arena;
@@ -295,7 +297,8 @@ __global__ void __launch_bounds__(256)
   const Smem<uint2> slots = arena.take<uint2>(block_rows / kWarpRows * kEntries);
   const int32_t warp_row = job.first_row + warp_id() * kWarpRows;
   const int32_t warp_rows = job.rows - warp_row;
-  CandidateLists<kSlots> lists(slots.part(warp_id() * kEntries, kEntries), job.k, warp_rows);
+  CandidateLists<kSlots> lists(slots.part(warp_id() * kEntries, kEntries),
+                               EncodeOutput::k_of(sae, target), warp_rows);
   WarpTile<kPrecision, kWidth> products(job);
   SliceStream<Shape> stream(arena, job, block_rows);
   for (int32_t tile = job.first_tile; tile < job.end_tile; ++tile) {
@@ -303,8 +306,8 @@ __global__ void __launch_bounds__(256)
     products.accumulate(sums, stream);
     lists.offer(sums, tile * Shape::kTileLatents);
   }
-  const int64_t first_slot = static_cast<int64_t>(warp_row) * job.k;
-  lists.finish(job.values + first_slot, job.indices + first_slot, warp_rows, job.latents);
+  const EncodeOutput output(sae, target, item.tile % splits, splits);
+  lists.finish(output.values, output.indices, warp_row, warp_rows, job.latents);
   if (lists.flags() != 0) atomic_or(&sae.state->flags, lists.flags());
 }
 
