@@ -49,8 +49,8 @@ class SmemCursor {
   SmemCursor() = default;
   BRANCHSAE_DEVICE SmemCursor(Smem<uint2> list, int at) : address_(list.address(at)) {}
 
-  /// Unless value <= limit (so also for NaN): writes {bits of value, word} kOffset entries from here and moves
-  /// kStep entries on. Predicated, not a branch.
+  /// Unless value <= limit (so also for NaN): writes {bits of value, word} kOffset entries from here and
+  /// moves kStep entries on. Predicated, not a branch.
   template <int kOffset, int kStep>
   BRANCHSAE_DEVICE void append_above(float value, float limit, uint32_t word) {
     asm volatile(

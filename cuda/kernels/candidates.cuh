@@ -2,8 +2,8 @@
 // The selection beside a product: a warp's candidates for the k largest of each of its 16 rows.
 // A quad of lanes holds a row as mma.sync and wgmma lay accumulators out: lane 4g + t has columns 2t, 2t + 1
 // of every 8, of rows g and g + 8. Each lane appends what exceeds its row's threshold to kSlots slots of its
-// own in shared memory: no atomics, no barrier, an order that is always the same. When a lane's slots run out,
-// the warp compacts all its rows.
+// own in shared memory: no atomics, no barrier, an order that is always the same. When a lane's slots run
+// out, the warp compacts all its rows.
 //
 // Exact: a threshold rises only to a value that at least k stored candidates exceed (or, among ties, that k
 // candidates of lower index reach), so nothing that is dropped or not stored can be among the k largest.
@@ -20,11 +20,11 @@
 
 namespace branchsae::cuda {
 
-constexpr int kWarpRows = 16;    // rows of a warp
-constexpr int kQuad = 4;         // lanes of a row
-constexpr int kGroupSlots = 4;   // slots that 16 columns may take
-constexpr int kSlack = 12;       // candidates above k that a compaction may leave
-constexpr int kGuesses = 8;      // search steps by interpolation; bisection follows
+constexpr int kWarpRows = 16;   // rows of a warp
+constexpr int kQuad = 4;        // lanes of a row
+constexpr int kGroupSlots = 4;  // slots that 16 columns may take
+constexpr int kSlack = 12;      // candidates above k that a compaction may leave
+constexpr int kGuesses = 8;     // search steps by interpolation; bisection follows
 constexpr int32_t kInfinityBits = 0x7f800000;
 
 BRANCHSAE_DEVICE int32_t quad_sum(int32_t value) {
@@ -50,7 +50,9 @@ struct HeldCandidates {
     return static_cast<int32_t>(count[0] + count[1]);
   }
   /// Of the quad.
-  BRANCHSAE_DEVICE int32_t count_above(int32_t low) const { return quad_sum(count_own_above(low)); }
+  BRANCHSAE_DEVICE int32_t count_above(int32_t low) const {
+    return quad_sum(count_own_above(low));
+  }
   BRANCHSAE_DEVICE int32_t count_ties(int32_t tie, int32_t last) const {
     int32_t count = 0;
 #pragma unroll
@@ -143,7 +145,9 @@ class CandidateLists {
 
   /// storage: kWarpEntries of this warp. rows: how many of its rows are real; the others select nothing.
   BRANCHSAE_DEVICE CandidateLists(Smem<uint2> storage, int32_t k, int32_t rows)
-      : slots_(storage), k_(k), first_slot_(lane_id() / kQuad * kRowEntries + lane_id() % kQuad),
+      : slots_(storage),
+        k_(k),
+        first_slot_(lane_id() / kQuad * kRowEntries + lane_id() % kQuad),
         last_(storage, first_slot_ + kQuad * (kSlots - kGroupSlots)) {
     const int row = lane_id() / kQuad;
     const float never = as_float(static_cast<uint32_t>(kInfinityBits));
@@ -197,7 +201,9 @@ class CandidateLists {
   }
 
   /// kSawNan, kSawInf: what this lane met; complete after finish().
-  BRANCHSAE_DEVICE uint32_t flags() const { return flags_; }
+  BRANCHSAE_DEVICE uint32_t flags() const {
+    return flags_;
+  }
 
  private:
   static constexpr int kHalf = 8 * kRowEntries;  // from row g to row g + 8
@@ -312,9 +318,9 @@ class CandidateLists {
 
   Smem<uint2> slots_;
   int32_t k_;
-  int first_slot_;  // of row g; those of row g + 8 are kHalf further on, and cursors leave kHalf out
-  SmemCursor last_;     // beyond it the slots might not take 16 columns
-  SmemCursor next_[2];  // this lane's next slot
+  int first_slot_;         // of row g; those of row g + 8 are kHalf further on, and cursors leave kHalf out
+  SmemCursor last_;        // beyond it the slots might not take 16 columns
+  SmemCursor next_[2];     // this lane's next slot
   float threshold_[2];     // of rows g and g + 8; what is not above it is not wanted
   int32_t total_[2] = {};  // candidates of the row after the latest compaction
   uint32_t flags_ = 0;

@@ -47,8 +47,12 @@ struct EncodeJob {
   /// part, splits: this block has that share of the tiles of tile_latents
   BRANCHSAE_DEVICE EncodeJob(const SaeDesc& sae, bool dead, int32_t first, int32_t part, int32_t splits,
                              int32_t tile_latents)
-      : x(static_cast<const Element*>(sae.x)), b_enc(sae.b_enc), latents(dead ? sae.dead : nullptr),
-        places(dead ? sae.state->dead_count : sae.n), d_padded(sae.d_padded), rows(sae.batch->rows),
+      : x(static_cast<const Element*>(sae.x)),
+        b_enc(sae.b_enc),
+        latents(dead ? sae.dead : nullptr),
+        places(dead ? sae.state->dead_count : sae.n),
+        d_padded(sae.d_padded),
+        rows(sae.batch->rows),
         first_row(first) {
     if constexpr (std::is_same_v<Element, Bf16>) {
       w = sae.w16;
