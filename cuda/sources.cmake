@@ -6,4 +6,10 @@ set(BRANCHSAE_CUDA_PORTABLE_SOURCES
     cuda/device.cpp
     cuda/error.cpp
     cuda/memory.cpp
+    cuda/sae/adam_project.cu
+    cuda/sae/decode_grad.cu
+    cuda/sae/finish_step.cu
+    cuda/sae/gradient_plan.cpp
+    cuda/sae/sort_pairs.cu
+    cuda/sae/tied_dw.cu
     cuda/stream.cpp)
