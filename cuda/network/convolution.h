@@ -34,6 +34,8 @@ class ConvPlan {
  public:
   virtual ~ConvPlan() = default;
   virtual std::string name() const = 0;  ///< of the algorithm, for profiles
+  /// Whether the library recommends it for such a problem, rather than just being able to.
+  virtual bool recommended() const { return true; }
   virtual int64_t workspace_bytes() const = 0;
   /// What the bias is made of: the problem's element or float32.
   virtual Element bias_element() const = 0;

@@ -15,7 +15,7 @@ namespace {
 enum Uid : int64_t { kSrc = 1, kWeight, kBias, kDst, kProducts, kSums };
 
 constexpr int64_t kAlignment = 16;
-/// More than any engine of use asks for GoogLeNet; those that want more trade memory for little.
+/// Engines that want more convert whole batches; there is always one that does not.
 constexpr int64_t kMostWorkspace = int64_t{256} << 20;
 
 cudnnDataType_t data_type(Element element) {
@@ -142,6 +142,19 @@ std::string objection(const ConvProblem& problem, const std::vector<cudnnBackend
   return "";
 }
 
+/// Engines that do not take strides copy what is strided to their work space and back.
+int64_t most_workspace(const ConvProblem& p) {
+  int64_t most = kMostWorkspace;
+  const int64_t bytes = element_bytes(p.element);
+  if (p.src_pixel_stride != p.channels) {
+    most = std::min(most, p.images * p.height * p.width * p.channels * bytes - 1);
+  }
+  if (p.dst_pixel_stride != p.outputs) {
+    most = std::min(most, p.images * p.out_height * p.out_width * p.outputs * bytes - 1);
+  }
+  return most;
+}
+
 /// Tries one engine configuration; null with a reason when it does not do.
 std::unique_ptr<CudnnPlan> try_engine(const CudnnDescriptor& properties, const ConvProblem& problem,
                                       const CudnnDescriptor& configuration, std::string& why_not) {
@@ -166,8 +179,9 @@ std::unique_ptr<CudnnPlan> try_engine(const CudnnDescriptor& properties, const C
     return nullptr;
   }
   result->workspace_bytes = result->plan.int64(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE);
-  if (result->workspace_bytes > kMostWorkspace) {
-    why_not = fmt::format("engine {} wants {} MiB of work space", index, result->workspace_bytes >> 20);
+  if (result->workspace_bytes > most_workspace(problem)) {
+    why_not = fmt::format("engine {} wants {} bytes of work space, {} at most are of use", index,
+                          result->workspace_bytes, most_workspace(problem));
     return nullptr;
   }
   result->name = fmt::format("cuDNN engine {}{}", index,
@@ -208,21 +222,27 @@ CudnnDescriptor device_properties(const std::string& json) {
 
 std::unique_ptr<CudnnPlan> plan_convolution(const CudnnDescriptor& properties, const ConvProblem& problem,
                                             std::string& why_not) {
-  for (const Element bias : {Element::kF32, problem.element}) {
+  struct Attempt {
+    Element bias;
+    cudnnBackendHeurMode_t mode;
+    bool recommended;
+  };
+  std::vector<Attempt> attempts{{problem.element, CUDNN_HEUR_MODE_A, true}};
+  if (problem.element != Element::kF32) attempts.push_back({Element::kF32, CUDNN_HEUR_MODE_A, false});
+  attempts.push_back({problem.element, CUDNN_HEUR_MODE_FALLBACK, false});
+  for (const auto& [bias, mode, recommended] : attempts) {
     FusedGraph fused(problem, bias);
     if (const cudnnStatus_t status = fused.graph().try_finalize(); status != CUDNN_STATUS_SUCCESS) {
       why_not = "operation graph: " + cudnn_reason(status);
       continue;
     }
-    for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
-      for (const CudnnDescriptor& configuration : configurations(properties, fused.graph(), mode, why_not)) {
-        if (auto plan = try_engine(properties, problem, configuration, why_not)) {
-          plan->bias_element = bias;
-          return plan;
-        }
+    for (const CudnnDescriptor& configuration : configurations(properties, fused.graph(), mode, why_not)) {
+      if (auto plan = try_engine(properties, problem, configuration, why_not)) {
+        plan->bias_element = bias;
+        plan->recommended = recommended;
+        return plan;
       }
     }
-    if (problem.element == Element::kF32) break;  // the same bias again
   }
   return nullptr;
 }
