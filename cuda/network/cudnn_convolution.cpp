@@ -11,7 +11,7 @@
 namespace branchsae::cuda {
 namespace {
 
-/// Names of tensors in a plan.
+/// Names of tensors in a plan; the first four are kConvolutionTensors.
 enum Uid : int64_t { kSrc = 1, kWeight, kBias, kDst, kProducts, kSums };
 
 constexpr int64_t kAlignment = 16;

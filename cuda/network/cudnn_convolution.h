@@ -17,6 +17,9 @@ CudnnDescriptor device_properties(int index);
 /// The same from cuDNN's JSON text, without a device.
 CudnnDescriptor device_properties(const std::string& json);
 
+/// Names of a plan's src, weight, bias and dst, for its variant pack.
+inline constexpr std::array<int64_t, 4> kConvolutionTensors{1, 2, 3, 4};
+
 /// A finalised plan; runs once it is given a handle.
 struct CudnnPlan {
   CudnnDescriptor plan;
