@@ -16,8 +16,7 @@
 namespace branchsae::cuda {
 namespace {
 
-constexpr const char* kNotBuilt =
-    "the CUDA autoencoder is not part of this build yet; use --device cpu";
+constexpr const char* kNotBuilt = "the CUDA autoencoder is not part of this build yet; use --device cpu";
 
 class CudaBackend : public Backend {
  public:

@@ -164,8 +164,11 @@ class Compiler {
   void make_tap_buffers() {
     for (const Tap& tap : options_.taps) {
       const TapShape shape = tap_shape(graph_, placement_.shapes(), tap);
-      TapBuffer buffer{
-          .memory = {}, .height = shape.height, .width = shape.width, .d = shape.d, .has_grid = shape.has_grid};
+      TapBuffer buffer{.memory = {},
+                       .height = shape.height,
+                       .width = shape.width,
+                       .d = shape.d,
+                       .has_grid = shape.has_grid};
       const int64_t elements = element_count(Shape{options_.max_batch, shape.height, shape.width, shape.d});
       const int64_t size_bytes = element_count(Shape{elements, sizeof(float)});
       buffer.memory = allocate_host(size_bytes, fmt::format("tap {}", tap.name));

@@ -34,7 +34,8 @@ __global__ void concat_channels_kernel(ConcatParts<T> parts, Nhwc<T> dst) {
   const int32_t begin = parts.part[0].begin, end = parts.part[parts.count - 1].end;
   if (last <= begin || first >= end) return;  // of another launch
   float v[kGroup<T>] = {};
-  if (first < begin) load_group(group_address(dst, place.pixel, place.group), v);  // the launch before wrote some
+  if (first < begin)
+    load_group(group_address(dst, place.pixel, place.group), v);  // the launch before wrote some
   bool untouched = false;
   for (int p = 0; p < parts.count; ++p) {
     const ConcatPart<T>& part = parts.part[p];

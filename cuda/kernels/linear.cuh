@@ -1,6 +1,6 @@
 #pragma once
-// linear: dst = weight * flatten(src) + bias, then ReLU when asked for; float sums and float rows out, whatever
-// src and weight are, so that logits keep their digits.
+// linear: dst = weight * flatten(src) + bias, then ReLU when asked for; float sums and float rows out,
+// whatever src and weight are, so that logits keep their digits.
 // Work     2 images x outputs x inputs FLOP without tensor cores: 256 x 1000 x 1024: 0.5 GFLOP, 64 blocks, some
 //          20 us where the whole network takes milliseconds. Not measured on a GPU.
 // Launch   grid ceil(images / 64) * ceil(outputs / 64), block 256, shared memory 2 x 64 x 16 floats

@@ -59,8 +59,7 @@ __global__ void lrn_kernel(Nhwc<const T> src, Nhwc<T> dst, LrnNumbers numbers) {
     }
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      const float sum =
-          ((window[i] + window[i + 1]) + (window[i + 3] + window[i + 4])) + window[i + 2];
+      const float sum = ((window[i] + window[i + 1]) + (window[i + 3] + window[i + 4])) + window[i + 2];
       v[i] = normalise<kThreeQuarters>(v[i], sum, numbers);
     }
   } else {

@@ -40,12 +40,12 @@ BRANCHSAE_DEVICE void store_group(float* to, const float (&v)[4]) {
   *reinterpret_cast<float4*>(to) = make_float4(v[0], v[1], v[2], v[3]);
 }
 BRANCHSAE_DEVICE void store_group(Bf16* to, const float (&v)[8]) {
-  *reinterpret_cast<uint4*>(to) = make_uint4(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]),
-                                             pack_bf16(v[4], v[5]), pack_bf16(v[6], v[7]));
+  *reinterpret_cast<uint4*>(to) =
+      make_uint4(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), pack_bf16(v[4], v[5]), pack_bf16(v[6], v[7]));
 }
 BRANCHSAE_DEVICE void store_group(Half* to, const float (&v)[8]) {
-  *reinterpret_cast<uint4*>(to) = make_uint4(pack_half(v[0], v[1]), pack_half(v[2], v[3]),
-                                             pack_half(v[4], v[5]), pack_half(v[6], v[7]));
+  *reinterpret_cast<uint4*>(to) =
+      make_uint4(pack_half(v[0], v[1]), pack_half(v[2], v[3]), pack_half(v[4], v[5]), pack_half(v[6], v[7]));
 }
 
 /// One number as stored.

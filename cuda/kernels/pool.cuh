@@ -2,8 +2,8 @@
 // pool: the largest or the mean of a sliding window of each channel. Padding never wins a maximum; means
 // divide by the window's real elements, or by all inside the padded input.
 // Work     kernel height x width loads of 16 bytes an output group, most from the first-level cache: bound by
-//          memory. 256 images of 28 x 28 x 192 3x3 stride 1 in 16-bit: 154 MB, 37 us at 4.2 TB/s. Not measured
-//          on a GPU.
+//          memory. 256 images of 28 x 28 x 192 3x3 stride 1 in 16-bit: 154 MB, 37 us at 4.2 TB/s. Not
+//          measured on a GPU.
 // Launch   a thread for each group of dst, 256 a block
 // Order    every output on its own; a window's sum goes row by row in float. NaN wins a maximum
 #include "cuda/kernels/nhwc.cuh"

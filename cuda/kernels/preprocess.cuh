@@ -50,7 +50,8 @@ __global__ void preprocess_kernel(const uint8_t* src, int32_t count, const float
   } else {
 #pragma unroll
     for (int i = 0; i < 12; ++i) {
-      if (first * 3 + i < filled * 3) words[i / 4] |= static_cast<uint32_t>(src[first * 3 + i]) << (8 * (i % 4));
+      if (first * 3 + i < filled * 3)
+        words[i / 4] |= static_cast<uint32_t>(src[first * 3 + i]) << (8 * (i % 4));
     }
   }
 #pragma unroll

@@ -137,7 +137,8 @@ class Compiler {
     std::vector<TapCopy> copies;
     std::string names;
     for (const Tap& tap : options_.taps) {
-      TapRows rows{.shape = tap_shape(graph_, placement_.shapes(), tap), .dst_offset = -1, .slot = {}, .begin = 0};
+      TapRows rows{
+          .shape = tap_shape(graph_, placement_.shapes(), tap), .dst_offset = -1, .slot = {}, .begin = 0};
       for (const TapPart& part : tap.parts) {  // until the end, or as long as the caller reads
         result_.plan.use(placement_.slot(part.value).buffer, INT64_MAX - 1);
       }

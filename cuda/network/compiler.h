@@ -32,8 +32,8 @@ struct CompiledNetwork {
   Lowering lowering = Lowering::kDense;
 };
 
-/// Optimises the graph for the tapped values, chooses layouts and algorithms, and plans memory. Layers are not
-/// bound yet. Throws InputError, ShapeError, DeviceError naming the layer and its shapes.
+/// Optimises the graph for the tapped values, chooses layouts and algorithms, and plans memory. Layers are
+/// not bound yet. Throws InputError, ShapeError, DeviceError naming the layer and its shapes.
 CompiledNetwork compile(ConvolutionLibrary& library, const Graph& graph, const NetworkOptions& options,
                         Lowering lowering);
 

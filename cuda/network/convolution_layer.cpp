@@ -65,7 +65,8 @@ class Chooser {
         }
       }
     }
-    throw DeviceError(fmt::format("{} has no convolution {}: {}", library_.description(), given.text(), reasons_));
+    throw DeviceError(
+        fmt::format("{} has no convolution {}: {}", library_.description(), given.text(), reasons_));
   }
 
  private:

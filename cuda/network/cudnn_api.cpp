@@ -20,10 +20,10 @@ void* open_library() {
   const std::string why = dlerror();
   const std::string beside_headers = std::string(BRANCHSAE_CUDNN_FOLDER) + "/" + kFile;
   if (void* found = dlopen(beside_headers.c_str(), RTLD_NOW | RTLD_LOCAL)) return found;
-  throw DeviceError(
-      fmt::format("cuDNN cannot be loaded ({}); install cuDNN 9.8 or newer for CUDA {}, or put its folder into "
-                  "LD_LIBRARY_PATH",
-                  why, CUDART_VERSION / 1000));
+  throw DeviceError(fmt::format(
+      "cuDNN cannot be loaded ({}); install cuDNN 9.8 or newer for CUDA {}, or put its folder into "
+      "LD_LIBRARY_PATH",
+      why, CUDART_VERSION / 1000));
 }
 
 template <class Function>
@@ -76,8 +76,9 @@ std::string cudnn_reason(cudnnStatus_t status) {
 
 void check_cudnn(cudnnStatus_t status, std::string_view doing, std::source_location place) {
   if (status == CUDNN_STATUS_SUCCESS) return;
-  throw DeviceError(fmt::format("{}: cuDNN: {}", doing, cudnn_reason(status)),
-                    fmt::format("cuDNN {} at {}:{}", cudnn().version_text(), place.file_name(), place.line()));
+  throw DeviceError(
+      fmt::format("{}: cuDNN: {}", doing, cudnn_reason(status)),
+      fmt::format("cuDNN {} at {}:{}", cudnn().version_text(), place.file_name(), place.line()));
 }
 
 }  // namespace branchsae::cuda

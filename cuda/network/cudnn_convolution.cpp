@@ -64,10 +64,12 @@ class FusedGraph {
   FusedGraph(const ConvProblem& p, Element bias)
       : src_extents_{p.images, p.channels, p.height, p.width},
         dst_extents_{p.images, p.outputs, p.out_height, p.out_width},
-        src_(tensor(kSrc, data_type(p.element), src_extents_, nhwc_strides(src_extents_, p.src_pixel_stride))),
+        src_(
+            tensor(kSrc, data_type(p.element), src_extents_, nhwc_strides(src_extents_, p.src_pixel_stride))),
         weight_(weight_tensor(p)),
         bias_(tensor(kBias, data_type(bias), {1, p.outputs, 1, 1}, {p.outputs, 1, p.outputs, p.outputs})),
-        dst_(tensor(kDst, data_type(p.element), dst_extents_, nhwc_strides(dst_extents_, p.dst_pixel_stride))),
+        dst_(
+            tensor(kDst, data_type(p.element), dst_extents_, nhwc_strides(dst_extents_, p.dst_pixel_stride))),
         products_(intermediate(kProducts)),
         sums_(intermediate(kSums)) {
     convolve(p);

@@ -11,9 +11,9 @@ constexpr int kNhwcBlock = 256;
 
 template <class T>
 Nhwc<T> nhwc(const Activation& a) {
-  return {static_cast<T*>(a.data), a.pixel_stride, static_cast<int32_t>(a.layout.n),
-          static_cast<int32_t>(a.layout.h), static_cast<int32_t>(a.layout.w),
-          static_cast<int32_t>(a.layout.c)};
+  return {static_cast<T*>(a.data),          a.pixel_stride,
+          static_cast<int32_t>(a.layout.n), static_cast<int32_t>(a.layout.h),
+          static_cast<int32_t>(a.layout.w), static_cast<int32_t>(a.layout.c)};
 }
 
 /// body(tag) with tag's ::type the element's.

@@ -133,10 +133,11 @@ class CudaNetwork final : public NetworkExecutor {
       taps_ = allocate(device_, network_.tap_bytes, "taps");
       scratch_ = allocate(device_, network_.scratch_bytes, "convolution work space");
     } catch (const MemoryError& error) {
-      throw MemoryError(fmt::format("{}; the network for {} images at once needs {:.1f} MiB in all: take a "
-                                    "smaller batch or fewer taps",
-                                    error.what(), max_batch_, static_cast<double>(needed_bytes()) / (1 << 20)),
-                        error.detail());
+      throw MemoryError(
+          fmt::format("{}; the network for {} images at once needs {:.1f} MiB in all: take a "
+                      "smaller batch or fewer taps",
+                      error.what(), max_batch_, static_cast<double>(needed_bytes()) / (1 << 20)),
+          error.detail());
     }
   }
 
@@ -159,8 +160,9 @@ class CudaNetwork final : public NetworkExecutor {
   void prepare() {
     CudaStream stream(device_);
     const std::vector<std::byte>& bytes = network_.weights.bytes();
-    check(cudaMemcpyAsync(weights_.data(), bytes.data(), bytes.size(), cudaMemcpyHostToDevice, stream.handle()),
-          "upload network weights");
+    check(
+        cudaMemcpyAsync(weights_.data(), bytes.data(), bytes.size(), cudaMemcpyHostToDevice, stream.handle()),
+        "upload network weights");
     if (network_.gather != nullptr) {
       const std::vector<std::byte>& table = network_.gather->table();
       check(cudaMemcpyAsync(network_.gather->table_address(), table.data(), table.size(),
@@ -193,9 +195,8 @@ class CudaNetwork final : public NetworkExecutor {
       layer.enqueue(stream);
       if (sync_debug()) check(cudaStreamSynchronize(stream), "run it");
     } catch (const DeviceError& error) {
-      throw DeviceError(
-          fmt::format("layer '{}' ({}): {}", layer.info.node, layer.info.shapes, error.what()),
-          error.detail());
+      throw DeviceError(fmt::format("layer '{}' ({}): {}", layer.info.node, layer.info.shapes, error.what()),
+                        error.detail());
     }
   }
 

@@ -3,8 +3,8 @@
 ///
 /// Activations lie in NHWC (layout.h) in the precision asked for. A batch always runs as one of max_batch
 /// images, those missing being zero: the same algorithms on the same shapes, so that an image's bits do not
-/// depend on how many others there are. Memory, algorithms and (unless sync_debug()) a CUDA graph of all layers
-/// are made once; run() enqueues the input's conversion and that graph.
+/// depend on how many others there are. Memory, algorithms and (unless sync_debug()) a CUDA graph of all
+/// layers are made once; run() enqueues the input's conversion and that graph.
 #include <memory>
 
 #include "cuda/network/convolution.h"

@@ -1,9 +1,10 @@
 #pragma once
-/// How activations lie in a device's memory: [N][H][W][C], channels padded with zeros to whole 16-byte groups.
+/// How activations lie in a device's memory: [N][H][W][C], channels padded with zeros to whole 16-byte
+/// groups.
 ///
-/// Values without a grid ([N, C]: logits, probabilities) are float32 rows whatever the network's precision, so
-/// that they keep their digits. The zeros beyond C are an invariant: weights packed with zeros there rely on it
-/// (0 * NaN would spread).
+/// Values without a grid ([N, C]: logits, probabilities) are float32 rows whatever the network's precision,
+/// so that they keep their digits. The zeros beyond C are an invariant: weights packed with zeros there rely
+/// on it (0 * NaN would spread).
 #include <string>
 
 #include "cuda/network/element.h"

@@ -30,8 +30,7 @@ Placement::Placement(const Graph& graph, const NetworkOptions& options, Element 
       plan_(plan),
       shapes_(infer_shapes(graph, options.max_batch, options.height, options.width)) {
   const auto add_layout = [&](ValueId value) {
-    layouts_[value] =
-        make_layout(shapes_.at(static_cast<size_t>(value)), element, graph.value(value).name);
+    layouts_[value] = make_layout(shapes_.at(static_cast<size_t>(value)), element, graph.value(value).name);
   };
   add_layout(graph.input);
   for (const Node& node : graph.nodes) {

@@ -60,8 +60,8 @@ LayerPtr make_max_pool(const MaxPoolOp& op, const Slot& src, const Slot& dst) {
   return std::make_unique<Pool<true>>(pool_window(op.window, op.ceil_mode, false, src.layout), src, dst);
 }
 LayerPtr make_average_pool(const AveragePoolOp& op, const Slot& src, const Slot& dst) {
-  return std::make_unique<Pool<false>>(
-      pool_window(op.window, op.ceil_mode, op.count_include_pad, src.layout), src, dst);
+  return std::make_unique<Pool<false>>(pool_window(op.window, op.ceil_mode, op.count_include_pad, src.layout),
+                                       src, dst);
 }
 LayerPtr make_global_average_pool(const Slot& src, const Slot& dst) {
   return std::make_unique<GlobalAverage>(src, dst);

@@ -34,8 +34,8 @@ Environment::~Environment() {
   was_set_ ? setenv(name_.c_str(), before_.c_str(), 1) : unsetenv(name_.c_str());
 }
 
-TestNetwork::TestNetwork(const Graph& graph, std::vector<Tap> taps, const Shape& images, const Setting& setting,
-                         const Preprocess& preprocess)
+TestNetwork::TestNetwork(const Graph& graph, std::vector<Tap> taps, const Shape& images,
+                         const Setting& setting, const Preprocess& preprocess)
     : backend_(make_backend(0, 1)), stream_(backend_->make_stream()) {
   NetworkOptions options;
   options.taps = std::move(taps);

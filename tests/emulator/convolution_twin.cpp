@@ -1,5 +1,5 @@
-/// Stands in for cuDNN in the emulated backend: convolutions by plain loops in stream order, with the rounding
-/// of the problem's element. Takes every problem unless a test says otherwise.
+/// Stands in for cuDNN in the emulated backend: convolutions by plain loops in stream order, with the
+/// rounding of the problem's element. Takes every problem unless a test says otherwise.
 #include "tests/emulator/convolution_twin.h"
 
 #include <deque>
@@ -72,7 +72,8 @@ class Loops {
     std::vector<float> row(static_cast<size_t>(taps));
     for (int64_t o = 0; o < p_.outputs; ++o) {
       read(call.weight, p_.element, p_.tf32, o * taps, row);
-      for (int64_t i = 0; i < taps; ++i) weight_[static_cast<size_t>(i * p_.outputs + o)] = row[static_cast<size_t>(i)];
+      for (int64_t i = 0; i < taps; ++i)
+        weight_[static_cast<size_t>(i * p_.outputs + o)] = row[static_cast<size_t>(i)];
     }
   }
 
