@@ -20,4 +20,10 @@ set(BRANCHSAE_CUDA_PORTABLE_SOURCES
     cuda/network/placement.cpp
     cuda/network/pool.cu
     cuda/network/weights.cpp
+    cuda/sae/adam_project.cu
+    cuda/sae/decode_grad.cu
+    cuda/sae/finish_step.cu
+    cuda/sae/gradient_plan.cpp
+    cuda/sae/sort_pairs.cu
+    cuda/sae/tied_dw.cu
     cuda/stream.cpp)
