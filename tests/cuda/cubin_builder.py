@@ -23,7 +23,8 @@ def elf(sections, machine=CUDA_MACHINE, flags=0x5A04):
     body, headers = b"", [bytes(64)]
     for (name, content), start in zip(sections + [(".shstrtab", names)], starts):
         no_bits = isinstance(content, int)
-        kind = NO_BITS if no_bits else SYMBOLS if name == ".symtab" else STRINGS if name.endswith("tab") else PROGRAM_BITS
+        kind = SYMBOLS if name == ".symtab" else STRINGS if name.endswith("tab") else PROGRAM_BITS
+        kind = NO_BITS if no_bits else kind
         size = content if no_bits else len(content)
         headers.append(struct.pack("<IIQQQQIIQQ", start, kind, 0, 0, 64 + len(body), size, 0, 0, 1, 0))
         body += b"" if no_bits else content

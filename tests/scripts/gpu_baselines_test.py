@@ -1,5 +1,5 @@
-"""bench/baselines/gpu_*.py on the CPU: every way to write the step agrees with double precision, and a wrong one does not
-pass. Triton's kernels run in its interpreter. Skipped without PyTorch."""
+"""bench/baselines/gpu_*.py on the CPU: every way to write the step agrees with double precision, and a wrong one does
+not pass. Triton's kernels run in its interpreter. Skipped without PyTorch."""
 import importlib.util
 import json
 import os
@@ -76,9 +76,11 @@ class SaeStep(unittest.TestCase):
 
         topk_sae.check(spoilt("loss", lambda loss: loss), x)
         for field, change, message in (
-                ("loss", lambda loss: 1.01 * loss, "differs"), ("weight", lambda w: w + 1e-3 * w.abs().max(), "differs"),
+                ("loss", lambda loss: 1.01 * loss, "differs"),
+                ("weight", lambda w: w + 1e-3 * w.abs().max(), "differs"),
                 ("b_enc", torch.zeros_like, "differs"), ("b_pre", lambda b: -b, "differs"),
-                ("indices", lambda i: (i + 1) % 90, "not among"), ("indices", lambda i: i[:, :1].expand(-1, 5), "twice"),
+                ("indices", lambda i: (i + 1) % 90, "not among"),
+                ("indices", lambda i: i[:, :1].expand(-1, 5), "twice"),
                 ("values", torch.zeros_like, "value 0")):
             with self.assertRaisesRegex(ArithmeticError, message, msg=field):
                 topk_sae.check(spoilt(field, change), x)
