@@ -107,7 +107,8 @@ def kernels_of_image(data, where):
     note = elf.section(".note.nv.tkinfo").decode("latin-1")
     target = re.search(r"-arch (sm_\w+)", note)
     release = re.search(r"release (\d+\.\d+)", note)
-    architecture = target.group(1) if target else f"sm_{elf.flags >> 8 & 0xFF}"
+    flags = elf.flags >> 8 if data[8] >= 8 else elf.flags  # byte 8: the ABI's version; CUDA 12 wrote 7
+    architecture = target.group(1) if target else f"sm_{flags & 0xFF}"
     kernels = {name[len(".text."):]: Kernel(name[len(".text."):], architecture, release.group(1) if release else "")
                for name in elf.names if name.startswith(".text.")}
     symbols = elf.symbols()

@@ -68,6 +68,8 @@ class Parser(unittest.TestCase):
 
     def test_without_a_note_the_flags_name_the_architecture(self):
         self.assertEqual(self.kernels(build.image(architecture=None))[0].architecture, "sm_90")
+        old = build.image(architecture=None, abi=7, flags=0x500550)
+        self.assertEqual(self.kernels(old)[0].architecture, "sm_80")
 
     def test_shared_memory_of_the_driver_is_not_counted_where_the_image_includes_it(self):
         for architecture, counted in (("sm_80", 2224), ("sm_90a", 1200), ("sm_100", 1200)):

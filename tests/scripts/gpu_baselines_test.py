@@ -49,6 +49,28 @@ class SaeStep(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
         self.assertEqual(len(results), 2)
 
+    @unittest.skipUnless(there("triton"), "needs Triton")
+    def test_triton_kernels_compile_for_gpus(self):
+        code = f"""
+import sys
+sys.path.insert(0, {str(BASELINES)!r})
+import triton, triton_kernels as kernels
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+bf16, fp32, i64 = "*bf16", "*fp32", "*i64"
+lists = dict(order=i64, starts=i64, target=fp32, bias=fp32, d="i32", k="i32")
+cases = [(kernels.decode_gradient_kernel, dict(centred=bf16, weight=bf16, values=bf16, indices=i64, error=bf16, g=fp32,
+          loss=fp32, batch="fp32", d="i32", k="i32"), dict(K=32, D=128))]
+cases += [(kernels.weight_gradient_kernel, dict(left=fp32, left_of=bf16, right=bf16, right_of=bf16, **lists),
+           dict(TWO=two, ADD=not two, BIAS=two, P=16, D=256)) for two in (True, False)]
+for capability in (80, 90):
+    for kernel, types, constants in cases:
+        source = ASTSource(kernel, types | dict.fromkeys(constants, "constexpr"), constexprs=constants)
+        assert triton.compile(source, target=GPUTarget("cuda", capability, 32)).asm["cubin"]
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
     def test_without_a_gpu_one_line(self):
         import torch
 
