@@ -26,6 +26,7 @@ set(BRANCHSAE_CUDA_PORTABLE_SOURCES
     cuda/sae/encode_topk.cpp
     cuda/sae/encode_topk_bf16.cu
     cuda/sae/encode_topk_f32.cu
+    cuda/sae/encode_topk_hopper.cu
     cuda/sae/encode_topk_tf32.cu
     cuda/sae/finish_step.cu
     cuda/sae/gradient_plan.cpp
