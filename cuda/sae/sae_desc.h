@@ -104,6 +104,13 @@ struct SaeDesc {
   // Work space of single kernels: each family adds its own here and plans it in its plan().
 };
 
+/// Evaluation sums in unscaled units (SaeEvalSums in engine/sae.h), of a tile of kEvaluateRows tokens or of all.
+struct EvaluateSums {
+  double squared_error, squared_norm, cosine;
+  int64_t active;
+};
+constexpr int32_t kEvaluateRows = 64;
+
 /// One block's share: autoencoder and tile (its meaning is the kernel's own).
 struct WorkItem {
   int32_t sae, tile;
