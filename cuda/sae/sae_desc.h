@@ -6,8 +6,10 @@
 /// A step, in order (formulas: engine/sae.h):
 ///   gather_tokens    tokens -> x (scaled, centred, rounded, padded), sums for the variance
 ///   encode_topk      x, w -> values, indices
+///   (AuxK: encode_topk over the dead latents -> aux_values, aux_indices)
 ///   decode_grad      x, values, w_dec -> ex = [e | xc], pair gradients g, sums of the loss and of e
-///   (AuxK: the same over the dead latents; its pairs and ex rows follow the others')
+///                    (AuxK in the same launch; its pairs and ex rows follow the others')
+///   check_step       sums of the tiles -> sums of the step, flags, bad_step: before anything is updated
 ///   sort_pairs       pairs -> by latent, token order within (deterministic, no float atomics)
 ///   tied_dw          sorted pairs, ex -> rows (or partial rows) of dW
 ///   adam_project     dW -> w, moments, 16-bit copies, b_enc, last_fired, partial sums of db_enc W
@@ -27,6 +29,7 @@ constexpr int32_t kLatentPadding = 64;   ///< n_padded is a multiple
 constexpr int32_t kRowPadding = 128;     ///< rows_padded is a multiple
 constexpr int32_t kSlice = 32;           ///< channels of a slice of ex
 constexpr int32_t kGatherRows = 32;      ///< tokens of a tile of gather_tokens
+constexpr int32_t kSumRows = 32;         ///< tokens of a row tile: of tile_sums and tile_error_sums
 
 /// The batch and the numbers of one step; rewritten before each.
 struct SaeBatch {
@@ -47,6 +50,18 @@ struct SaeBatch {
 struct TileSums {
   double squared_error, aux_error;
   int64_t active;
+};
+
+/// Sums over a batch, written by check_step.
+struct StepSums {
+  double squared_error, aux_error, squared_tokens;
+  int64_t active;
+};
+
+/// A selected latent of a token, as the gradient of its row needs it: dW_latent += z e[row] + g xc[row].
+struct alignas(16) Pair {
+  int32_t row, latent;
+  float z, g;
 };
 
 /// What goes on from step to step beside the parameters; zero at the start.
@@ -102,6 +117,31 @@ struct SaeDesc {
   float* aux_pair_g;     ///< [max_batch, aux_k]
 
   // Work space of single kernels: each family adds its own here and plans it in its plan().
+  // encode_topk: selections of the blocks that share a token, [encode_splits, max_batch, the larger fused k];
+  // pre-activations of a chunk of tokens, for k above kMaxFusedK. Null when not needed.
+  int32_t encode_splits, split_k;
+  float* split_values;
+  int32_t* split_indices;
+  float* chunk;
+
+  // Gradients (cuda/sae/gradient_plan.h). A group is the rows whose pairs are sorted together: dw_rows rows
+  // (then tied_dw works from shared memory), or with dw_rows == 0 all. AuxK's groups follow the others'.
+  int32_t dw_rows, main_groups, groups;
+  int32_t sort_rows, sort_tiles;      ///< rows of a sort tile, sort tiles of the batch (AuxK: as many again)
+  int32_t adam_latents, adam_blocks;  ///< latents of a block of adam_project; its blocks
+  int32_t* pair_counts;   ///< [sort tiles, n]; scanned: pairs of the latent in earlier tiles of the group
+  int32_t* pair_starts;   ///< [groups, n] pairs before the latent in its chunk of kScanLatents
+  int32_t* chunk_counts;  ///< [groups, chunks]
+  int32_t* pair_begin;    ///< [groups, n + 1] where a latent's pairs begin in `pairs`
+  Pair* pairs;            ///< [max_batch (k + aux_k)] by group, latent, row
+  float *dw, *dw_dec;     ///< [groups, n, slices, kSlice], only of latents with pairs; dw_dec untied
+  float* db_enc;          ///< [groups, n], likewise
+  // With dw_rows == 0 lists are cut every kDwPairs pairs; of a list cut in two the later part is a carry.
+  float *carry, *carry_dec;  ///< [cuts, slices, kSlice]
+  float* carry_db;           ///< [cuts]
+  float* encoder_sums;       ///< [adam_blocks, d_padded] sum db_enc W
+  double* variance_sums;     ///< [ceil(d_padded / 32)] sum over the channels of (sum x)^2
+  StepSums* step_sums;
 };
 
 /// Evaluation sums in unscaled units (SaeEvalSums in engine/sae.h), of a tile of kEvaluateRows tokens or of all.

@@ -1,0 +1,79 @@
+#pragma once
+/// Encode and TopK of many autoencoders: u = W x + b_enc and the k largest u > 0 of each token, by the
+/// selection contract of engine/sae.h. No tokens x latents array is stored. Design: the headers of the
+/// kernels named below.
+///
+/// A step:
+///   list_dead(s, saes, list);                        with AuxK, first
+///   encode_topk(s, variant, saes, work);             merge_topk(s, saes, merges);
+///   encode_topk(s, aux_variant, saes, work, dead);   merge_topk(s, saes, merges, dead);    with AuxK
+/// With another k: encode_variant(desc, k, true), and encode_topk() with a target that has its own memory.
+#include <cuda_runtime_api.h>
+
+#include <compare>
+#include <cstdint>
+#include <vector>
+
+#include "cuda/sae/sae_desc.h"
+#include "cuda/sae/workspace.h"
+
+namespace branchsae::cuda {
+
+constexpr int32_t kMaxFusedK = 64;  ///< larger k take the chunked route
+
+enum class EncodeRoute : int32_t {
+  kTensor,   ///< encode_topk.cuh: selection beside the product, any architecture
+  kHopper,   ///< encode_topk_hopper.cuh: sm_90a
+  kChunked,  ///< project_chunk.cuh, select_chunk.cuh: any k; slower
+};
+
+/// What one launch has in common. SAEs of equal variants share launches.
+struct EncodeVariant {
+  EncodeRoute route = EncodeRoute::kTensor;
+  Precision precision = Precision::kF32;
+  int32_t width = 0;       ///< class of d_padded: 64, 128, 256, 512; 0: streamed, any d
+  int32_t wide = 0;        ///< 1: 32 < k <= 64
+  int32_t block_rows = 0;  ///< tokens of a block
+  int32_t splits = 1;      ///< blocks that share a token's latents; above 1 merge_topk() must follow
+  int32_t chunks = 0, chunk_rows = 0, n_padded = 0;  ///< kChunked: so many launches of so many tokens
+  auto operator<=>(const EncodeVariant&) const = default;
+};
+
+/// Where the selection goes; by default to the SaeDesc's values, indices, k.
+struct EncodeTarget {
+  bool dead = false;  ///< AuxK: over `dead` alone, into aux_values, aux_indices, aux_k
+  // Unless null: one SAE's tokens with another k into [rows, k] of these. Its variant is `whole`.
+  float* values = nullptr;
+  int32_t* indices = nullptr;
+  int32_t k = 0;
+  float* scratch = nullptr;  ///< scratch_floats(desc, k) of them; null when that is 0
+};
+
+/// Takes the work space for the SAE's own k and aux_k.
+void plan_encode(SaeDesc& sae, Workspace& workspace);
+
+/// For k selected latents: sae.k, sae.aux_k or any other in 1..n.
+/// whole  the latents of a token are never split among blocks: for targets with their own memory
+EncodeVariant encode_variant(const SaeDesc& sae, int32_t k, bool whole = false);
+/// Floats of EncodeTarget::scratch that a target with its own memory needs; 0 for k <= kMaxFusedK.
+int64_t scratch_floats(const SaeDesc& sae, int32_t k);
+
+/// Blocks for max_batch tokens; those beyond the batch return at once.
+std::vector<WorkItem> encode_work(int32_t sae, const SaeDesc& desc, const EncodeVariant& variant);
+/// saes    device array of descriptors, indexed by the items
+/// work    items of autoencoders that all have `variant`
+/// Stream  enqueues, never synchronises. Throws DeviceError on launch
+void encode_topk(cudaStream_t stream, const EncodeVariant& variant, const SaeDesc* saes, WorkList work,
+                 const EncodeTarget& target = {});
+
+/// Empty unless the SAE's variant for k has splits.
+std::vector<WorkItem> merge_work(int32_t sae, const SaeDesc& desc, const EncodeVariant& variant);
+/// Merges what the splits selected; one launch for all SAEs with splits.
+void merge_topk(cudaStream_t stream, const SaeDesc* saes, WorkList work, const EncodeTarget& target = {});
+
+/// Empty without AuxK.
+std::vector<WorkItem> list_dead_work(int32_t sae, const SaeDesc& desc);
+/// dead, state->dead_count: latents with tokens_seen - last_fired >= batch->dead_after, ascending.
+void list_dead(cudaStream_t stream, const SaeDesc* saes, WorkList work);
+
+}  // namespace branchsae::cuda
