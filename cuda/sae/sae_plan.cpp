@@ -109,7 +109,7 @@ SaePlan plan_sae(const SaeSpec& spec, Workspace& workspace) {
   sae.state = workspace.take<SaeState>(1, "batch");
   plan_gather_tokens(sae, workspace);
   plan_selections(plan, workspace);
-  plan_encode_topk(sae, workspace);
+  plan_encode(sae, workspace);
   plan_gradient(sae, workspace);
   plan.inference = sae;
   plan.inference.batch = workspace.take<SaeBatch>(1, "batch");
