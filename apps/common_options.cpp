@@ -2,6 +2,7 @@
 
 #include "apps/messages.h"
 #include "engine/error.h"
+#include "engine/sync_debug.h"
 
 namespace branchsae::apps {
 namespace {
@@ -40,11 +41,14 @@ void add_common_options(OptionSet& options, CommonOptions& common) {
   options.flag("--json", common.json, "print one JSON document instead of tables");
   options.text("--config", common.config, "FILE", "TOML file of options; [train] holds those of one command");
   options.flag("--no-progress", common.no_progress, "no progress on stderr");
+  options.flag("--sync-debug", common.sync_debug,
+               "a GPU waits after every launch: errors are reported where they arise, slowly");
   options.flag("-v,--verbose", common.verbose, "say more, and give the detail of errors");
   options.flag("-q,--quiet", common.quiet, "only warnings and errors on stderr");
 }
 
 Device open_device(const CommonOptions& common) {
+  set_sync_debug(common.sync_debug);
   Device device = Device::open(common.device, static_cast<int>(common.threads));
   info("device: " + device.backend().description());
   return device;

@@ -14,7 +14,7 @@ struct CommonOptions {
   int64_t seed = 0;
   int64_t max_memory = 0;  ///< bytes; 0: the command's own choice
   std::string config;
-  bool json = false, no_progress = false, verbose = false, quiet = false;
+  bool json = false, no_progress = false, sync_debug = false, verbose = false, quiet = false;
 
   bool progress() const { return !no_progress && !quiet; }
 };

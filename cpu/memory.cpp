@@ -30,7 +30,7 @@ void check_fits_in_memory(int64_t size_bytes, std::string_view what) {
   // Linux promises more than it has, so a request beyond the machine would only fail when it is touched.
   const int64_t physical = physical_bytes();
   if (size_bytes >= 0 && size_bytes <= physical) return;
-  throw DeviceError(
+  throw MemoryError(
       fmt::format("out of memory: \"{}\" needs {}, this machine has {}; use a smaller batch or image size",
                   what, mebibytes(size_bytes), mebibytes(physical)));
 }
@@ -41,7 +41,7 @@ DeviceMemory allocate_host(int64_t size_bytes, std::string_view what) {
   const int64_t rounded = (std::max<int64_t>(size_bytes, 1) + alignment - 1) / alignment * alignment;
   void* pointer = std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(rounded));
   if (pointer == nullptr) {
-    throw DeviceError(
+    throw MemoryError(
         fmt::format("out of memory: cannot allocate {} for \"{}\"; use a smaller batch or image size",
                     mebibytes(size_bytes), what));
   }

@@ -30,6 +30,9 @@ class CudaBackend : public Backend {
   }
   int threads() const override { return threads_; }
   bool is_host() const override { return false; }
+  bool offers(SaePrecision) const override { return true; }
+  SaePrecision usual_precision() const override { return SaePrecision::kBf16; }
+  std::optional<int64_t> memory_free() override { return cuda::memory_free(info_.index); }
 
   std::unique_ptr<Stream> make_stream() override { return std::make_unique<CudaStream>(info_.index); }
 

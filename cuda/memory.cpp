@@ -25,10 +25,8 @@ void check_allocation(cudaError_t status, int device, int64_t size_bytes, std::s
                       std::source_location place = std::source_location::current()) {
   if (status == cudaSuccess) return;
   cudaGetLastError();
-  size_t free = 0, total = 0;
-  const bool known = cudaMemGetInfo(&free, &total) == cudaSuccess;
-  const std::string left =
-      known ? fmt::format(" ({:.1f} MiB free)", mebibytes(static_cast<int64_t>(free))) : std::string();
+  const std::optional<int64_t> free = memory_free(device);
+  const std::string left = free ? fmt::format(" ({:.1f} MiB free)", mebibytes(*free)) : std::string();
   check(status,
         fmt::format("allocate \"{}\" {:.1f} MiB, cuda:{}{}", what, mebibytes(size_bytes), device, left),
         place);
@@ -42,6 +40,14 @@ void report(cudaError_t status, const char* doing, int device) {
 }
 
 }  // namespace
+
+std::optional<int64_t> memory_free(int device) {
+  const CurrentDevice current(device);
+  size_t free = 0, total = 0;
+  if (cudaMemGetInfo(&free, &total) == cudaSuccess) return static_cast<int64_t>(free);
+  cudaGetLastError();
+  return std::nullopt;
+}
 
 DeviceMemory allocate(int device, int64_t size_bytes, std::string_view what) {
   check_size(size_bytes, what);

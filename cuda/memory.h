@@ -1,6 +1,7 @@
 #pragma once
 /// Memory of a CUDA device. Contents start undefined; alignment is at least 256 bytes.
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "cuda/stream.h"
@@ -12,6 +13,9 @@ namespace branchsae::cuda {
 /// still be using the memory: for what lives as long as a network or an autoencoder. Throws DeviceError
 /// naming `what`, the size and how much is free.
 DeviceMemory allocate(int device, int64_t size_bytes, std::string_view what);
+
+/// Bytes of device memory that nobody uses now; unset when the driver does not say.
+std::optional<int64_t> memory_free(int device);
 
 /// Usable on `stream`, after what is enqueued there now; freed in that stream's order, without waiting. The
 /// stream must outlive the memory. Work on another stream must be ordered by the caller. Throws as

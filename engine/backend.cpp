@@ -40,7 +40,7 @@ DeviceMemory Backend::allocate_pinned(int64_t size_bytes, std::string_view what)
     return {::operator new(static_cast<size_t>(size_bytes), kHostAlignment), size_bytes,
             [](void* memory) { ::operator delete(memory, kHostAlignment); }};
   } catch (const std::bad_alloc&) {
-    throw DeviceError(fmt::format("allocate \"{}\": the host has no {} bytes left", what, size_bytes));
+    throw MemoryError(fmt::format("allocate \"{}\": the host has no {} bytes left", what, size_bytes));
   }
 }
 

@@ -3,6 +3,7 @@
 /// interface; cpu/ and cuda/ implement it and register themselves.
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,9 +22,15 @@ class Backend {
   virtual std::string description() const = 0;  ///< one line: processor, threads, ISA, libraries
   virtual int threads() const = 0;              ///< host threads it uses
   virtual bool is_host() const = 0;             ///< device memory can be read and written by the host
+  /// Whether autoencoders of this precision can be made, and which one is taken when nobody says.
+  virtual bool offers(SaePrecision precision) const { return precision == SaePrecision::kF32; }
+  virtual SaePrecision usual_precision() const { return SaePrecision::kF32; }
+  /// Bytes that could be allocated now; unset where that is no fixed number, as on the host.
+  virtual std::optional<int64_t> memory_free() { return std::nullopt; }
 
   virtual std::unique_ptr<Stream> make_stream() = 0;
-  /// 64-byte aligned at least. `what` names the use in errors and reports. Throws DeviceError with sizes.
+  /// 64-byte aligned at least. `what` names the use in errors and reports. Throws DeviceError with sizes,
+  /// MemoryError when there is too little.
   virtual DeviceMemory allocate(int64_t size_bytes, std::string_view what) = 0;
   virtual void copy_to_device(Stream& stream, void* dst, const void* src, int64_t size_bytes) = 0;
   virtual void copy_to_host(Stream& stream, void* dst, const void* src, int64_t size_bytes) = 0;

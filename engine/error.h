@@ -46,6 +46,12 @@ class DeviceError : public Error {
       : Error(message, std::move(detail), 1) {}
 };
 
+/// A device's or the host's memory is spent; what was there before still works. Exit code 1.
+class MemoryError : public DeviceError {
+ public:
+  using DeviceError::DeviceError;
+};
+
 /// NaN or Inf where training cannot go on. Exit code 1.
 class NumericError : public Error {
  public:

@@ -23,13 +23,18 @@ int64_t ring_slots(const ImageSource& source, const ImageReader::Options& option
                      std::to_string(options.threads) + ", batches ahead " +
                      std::to_string(options.batches_ahead) + ": each must be at least 1");
   }
-  const int64_t batches = int64_t{options.batches_ahead} + 1;
+  const int64_t batches = int64_t{options.batches_ahead} + 2;  // one is handed out, one may be gathered
   if (options.batch > kMaxRingBytes / batches / std::max<int64_t>(source.image_bytes(), 1)) {
     throw InputError("image reader: " + std::to_string(batches) + " batches of " +
                      std::to_string(options.batch) + " images of " + std::to_string(source.image_bytes()) +
                      " bytes do not fit in memory; take a smaller batch");
   }
-  return options.batch * batches;
+  return options.batch * (batches - 1);
+}
+
+/// With the room for a batch that has to be gathered.
+int64_t ring_images(const ImageSource& source, const ImageReader::Options& options) {
+  return ring_slots(source, options) + options.batch;
 }
 
 std::unique_ptr<std::byte[]> pixel_memory(int64_t images, int64_t image_bytes) {
@@ -60,7 +65,11 @@ struct ImageReader::State {
         options(std::move(reader_options)),
         image_bytes(source.image_bytes()),
         slots(static_cast<size_t>(ring_slots(source, options))),
-        pixels(pixel_memory(static_cast<int64_t>(slots.size()), image_bytes)) {}
+        pixels(static_cast<std::byte*>(options.memory)) {
+    if (pixels != nullptr) return;
+    own_pixels = pixel_memory(ring_images(source, options), image_bytes);
+    pixels = own_pixels.get();
+  }
 
   ~State() {
     {
@@ -85,7 +94,7 @@ struct ImageReader::State {
 
   Slot& slot(int64_t number) { return slots[static_cast<size_t>(number) % slots.size()]; }
   std::byte* pixels_of(int64_t number) {
-    return pixels.get() + (number % static_cast<int64_t>(slots.size())) * image_bytes;
+    return pixels + (number % static_cast<int64_t>(slots.size())) * image_bytes;
   }
 
   /// Draws the next image of the sequence into a free slot; -1 when there is none or the reader is stopping.
@@ -190,13 +199,15 @@ struct ImageReader::State {
   bool stopping = false;
 
   std::vector<Slot> slots;
-  std::unique_ptr<std::byte[]> pixels;
+  std::unique_ptr<std::byte[]> own_pixels;
+  std::byte* pixels;  ///< of the slots, then of `gathered`
 
   // The consumer's own.
   int64_t consumed = 0;
   int64_t failed_in_a_row = 0;
   std::unordered_set<int64_t> reported;
-  std::unique_ptr<std::byte[]> gathered;  ///< a batch whose images do not lie side by side in the ring
+  /// A batch whose images do not lie side by side in the ring.
+  std::byte* gathered() { return pixels + static_cast<int64_t>(slots.size()) * image_bytes; }
   std::vector<std::thread> threads;
 };
 
@@ -206,6 +217,10 @@ ImageReader::ImageReader(const ImageSource& source, std::function<int64_t()> nex
 }
 
 ImageReader::~ImageReader() = default;
+
+int64_t ImageReader::ring_bytes(const ImageSource& source, const Options& options) {
+  return ring_images(source, options) * source.image_bytes();
+}
 
 bool ImageReader::next(ImageBatch& batch) {
   State& state = *state_;
@@ -218,15 +233,14 @@ bool ImageReader::next(ImageBatch& batch) {
   const std::byte* start = state.pixels_of(first);
   bool in_ring = true;
   const auto gather = [&](int64_t number) {
-    std::byte* to = state.gathered.get() + batch.count * state.image_bytes;
+    std::byte* to = state.gathered() + batch.count * state.image_bytes;
     std::memcpy(to, state.pixels_of(number), static_cast<size_t>(state.image_bytes));
   };
   const auto leave_ring = [&] {
-    if (!state.gathered) state.gathered = pixel_memory(state.options.batch, state.image_bytes);
     if (batch.count > 0) {
-      std::memcpy(state.gathered.get(), start, static_cast<size_t>(batch.count * state.image_bytes));
+      std::memcpy(state.gathered(), start, static_cast<size_t>(batch.count * state.image_bytes));
     }
-    start = state.gathered.get();
+    start = state.gathered();
     in_ring = false;
   };
 

@@ -55,7 +55,12 @@ class ImageReader {
     int threads = 2;
     int batches_ahead = 3;
     OnUnreadable on_unreadable;  ///< called on the consumer's thread, in sequence order
+    /// ring_bytes() of memory that outlives the reader, for all pixels it holds or delivers: pinned where a
+    /// device copies from it. Null: memory of its own.
+    void* memory = nullptr;
   };
+  /// Memory that pixels take. Throws InputError when the options cannot work.
+  static int64_t ring_bytes(const ImageSource& source, const Options& options);
   /// next_index returns the sequence's next index, -1 at its end; called on one thread at a time.
   ImageReader(const ImageSource& source, std::function<int64_t()> next_index, Options options);
   ~ImageReader();

@@ -6,6 +6,18 @@
 
 namespace branchsae {
 
+std::string to_string(SaePrecision precision) {
+  if (precision == SaePrecision::kTf32) return "tf32";
+  return precision == SaePrecision::kBf16 ? "bf16" : "fp32";
+}
+
+SaePrecision parse_sae_precision(std::string_view text) {
+  for (const SaePrecision precision : {SaePrecision::kF32, SaePrecision::kTf32, SaePrecision::kBf16}) {
+    if (text == to_string(precision)) return precision;
+  }
+  throw InputError(fmt::format("no precision is called '{}'; give fp32, tf32 or bf16", text));
+}
+
 void check_spec(const SaeSpec& spec) {
   constexpr int64_t kMostLatents = int64_t{1} << 31;  // indices are int32
   constexpr int64_t kMostElements = int64_t{1} << 40;

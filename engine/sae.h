@@ -23,6 +23,7 @@
 /// Unit norm: dW_i -= (dW_i . W_i) W_i before Adam, W_i /= |W_i| after (untied: of W_dec only).
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/host_tensor.h"
@@ -34,6 +35,10 @@ namespace branchsae {
 /// Numbers of the encode, of the weights it reads and of the residual; sums and master weights are float32
 /// always. The selection is exact for the u that the precision gives.
 enum class SaePrecision { kF32, kTf32, kBf16 };
+
+/// "fp32", "tf32", "bf16". parse throws InputError for another name.
+std::string to_string(SaePrecision precision);
+SaePrecision parse_sae_precision(std::string_view text);
 
 /// Sizes and variants; fixed when an executor is made.
 struct SaeSpec {

@@ -39,7 +39,7 @@ TEST_CASE("--help lists every command, and each explains itself with examples") 
     CHECK(one.code == 0);
     CHECK(one.err.empty());
     for (const char* part : {"Usage:", "Examples:", "--device", "--threads", "--seed", "--json", "--config",
-                             "--max-memory", "--no-progress", "--verbose", "--quiet"}) {
+                             "--max-memory", "--no-progress", "--sync-debug", "--verbose", "--quiet"}) {
       CAPTURE(part);
       CHECK(contains(one.out, part));
     }

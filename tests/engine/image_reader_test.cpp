@@ -123,6 +123,36 @@ TEST_CASE("unreadable images are left out, batches stay full, each is reported o
   }
 }
 
+TEST_CASE("pixels lie in the memory that the caller gave, and nothing beside it is touched") {
+  NumberedImages source(50);
+  source.unreadable = [](int64_t i) { return i % 7 == 3; };
+  ImageReader::Options options;
+  options.batch = 4;
+  options.threads = 3;
+  options.batches_ahead = 2;
+  const int64_t bytes = ImageReader::ring_bytes(source, options), guard = 64;
+  CHECK(bytes >= 3 * 4 * source.image_bytes());
+  std::vector<unsigned char> memory(static_cast<size_t>(bytes + 2 * guard), 0xAB);
+  options.memory = memory.data() + guard;
+  {
+    ImageReader reader(source, in_order(50), options);
+    ImageBatch batch;
+    int64_t images = 0;
+    while (reader.next(batch)) {
+      const auto* pixels = static_cast<const unsigned char*>(batch.pixels);
+      CHECK(pixels >= memory.data() + guard);
+      CHECK(pixels + batch.count * source.image_bytes() <= memory.data() + guard + bytes);
+      for (int64_t i = 0; i < batch.count; ++i) CHECK(pixels[4 * i] == batch.indices[static_cast<size_t>(i)]);
+      images += batch.count;
+    }
+    CHECK(images == 43);
+  }
+  for (int64_t i = 0; i < guard; ++i) {
+    CHECK(memory[static_cast<size_t>(i)] == 0xAB);
+    CHECK(memory[static_cast<size_t>(guard + bytes + i)] == 0xAB);
+  }
+}
+
 TEST_CASE("an empty sequence and a set without a readable image end") {
   NumberedImages source(5);
   source.unreadable = [](int64_t) { return true; };
