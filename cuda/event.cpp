@@ -22,6 +22,10 @@ void CudaEvent::record(cudaStream_t stream) {
   check(cudaEventRecord(handle_, stream), "record an event");
 }
 
+void CudaEvent::record_quietly(cudaStream_t stream) noexcept {
+  if (cudaEventRecord(handle_, stream) != cudaSuccess) cudaGetLastError();
+}
+
 void CudaEvent::make_wait(cudaStream_t stream) const {
   check(cudaStreamWaitEvent(stream, handle_, 0), "let a stream wait for an event");
 }

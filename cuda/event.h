@@ -14,6 +14,8 @@ class CudaEvent {
 
   /// The point is now what is enqueued on `stream` so far.
   void record(cudaStream_t stream);
+  /// The same while another error is on its way: says nothing when it fails.
+  void record_quietly(cudaStream_t stream) noexcept;
   /// What is enqueued on `stream` from now on waits for the point; the host does not. Nothing when never
   /// recorded.
   void make_wait(cudaStream_t stream) const;

@@ -10,6 +10,7 @@
 #include "cuda/sae/finish_step.h"
 #include "cuda/sae/set_batches.h"
 #include "cuda/sae/sort_pairs.h"
+#include "engine/sync_debug.h"
 
 namespace branchsae::cuda {
 namespace {

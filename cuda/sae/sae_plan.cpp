@@ -61,14 +61,19 @@ SaeDesc sizes_of(const SaeSpec& spec) {
   return sae;
 }
 
+// Bf16 is a type of kernels, 16 bits wide.
+Bf16* take_rounded(Workspace& workspace, int64_t count) {
+  return reinterpret_cast<Bf16*>(workspace.take<uint16_t>(count, "weights"));
+}
+
 void plan_parameters(SaeDesc& sae, Workspace& workspace) {
   const int64_t weights = int64_t{sae.n_padded} * sae.d_padded;
   const bool tied = sae.tied != 0, rounded = sae.precision == Precision::kBf16;
   sae.w = workspace.take<float>(weights, "weights");
   sae.w_dec = tied ? sae.w : workspace.take<float>(weights, "weights");
   if (rounded) {
-    sae.w16 = workspace.take<Bf16>(weights, "weights");
-    sae.w16_dec = tied ? sae.w16 : workspace.take<Bf16>(weights, "weights");
+    sae.w16 = take_rounded(workspace, weights);
+    sae.w16_dec = tied ? sae.w16 : take_rounded(workspace, weights);
   }
   sae.b_enc = workspace.take<float>(sae.n_padded, "weights");
   sae.b_pre = workspace.take<float>(sae.d_padded, "weights");
@@ -120,24 +125,23 @@ SaePlan plan_sae(const SaeSpec& spec, Workspace& workspace) {
 }
 
 std::string no_room_message(const SaeSpec& spec, const Workspace& workspace, std::string_view device,
-                            int64_t free_bytes) {
+                            std::optional<int64_t> free_bytes) {
   std::string parts;
   for (const auto& [category, bytes] : workspace.bytes_by_category())
     parts += fmt::format("{}{} {:.1f}", parts.empty() ? "" : ", ", category, mebibytes(bytes));
   SaeSpec smaller = spec;
   std::string advice = "train fewer --tap at a time or use a smaller --expansion";
-  while (smaller.max_batch > 1) {
+  while (free_bytes && smaller.max_batch > 1) {
     smaller.max_batch = (smaller.max_batch + 1) / 2;
     Workspace needed;
     plan_sae(smaller, needed);
-    if (needed.size_bytes() > free_bytes) continue;
+    if (needed.size_bytes() > *free_bytes) continue;
     advice = fmt::format("--batch {} would fit, or train fewer --tap at a time", smaller.max_batch);
     break;
   }
-  return fmt::format("out of memory on {}: an autoencoder of {} x {} with batch {} needs {:.1f} MiB ({}), {:.1f} MiB "
-                     "are free; {}",
-                     device, spec.n, spec.d, spec.max_batch, mebibytes(workspace.size_bytes()), parts,
-                     mebibytes(free_bytes), advice);
+  const std::string free = free_bytes ? fmt::format(", {:.1f} MiB are free", mebibytes(*free_bytes)) : "";
+  return fmt::format("out of memory on {}: an autoencoder of {} x {} with batch {} needs {:.1f} MiB ({}){}; {}",
+                     device, spec.n, spec.d, spec.max_batch, mebibytes(workspace.size_bytes()), parts, free, advice);
 }
 
 }  // namespace branchsae::cuda

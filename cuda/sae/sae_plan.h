@@ -1,6 +1,8 @@
 #pragma once
 /// Everything one autoencoder keeps in device memory, as pieces of one allocation.
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "cuda/sae/inference.h"
 #include "cuda/sae/sae_desc.h"
@@ -26,6 +28,6 @@ SaePlan plan_sae(const SaeSpec& spec, Workspace& workspace);
 /// One line for an allocation of `workspace.size_bytes()` that failed: what, how large, how much is free, and
 /// the option that would make it fit.
 std::string no_room_message(const SaeSpec& spec, const Workspace& workspace, std::string_view device,
-                            int64_t free_bytes);
+                            std::optional<int64_t> free_bytes);
 
 }  // namespace branchsae::cuda
