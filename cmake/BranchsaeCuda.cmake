@@ -63,6 +63,16 @@ function(branchsae_cudnn_version out)
   set(${out} ${version} PARENT_SCOPE)
 endfunction()
 
+# How a target's device code is compiled.
+function(branchsae_cuda_options target)
+  set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_RUNTIME_LIBRARY Static
+                                             CUDA_ARCHITECTURES "${BRANCHSAE_CUDA_ARCHITECTURES}")
+  # 554: nvcc's front end warns of View's conversion to const although its requires clause rules that case out.
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra --diag-suppress=554>)
+  # Kernels write fma() where they want one, so that their bits do not depend on the compiler.
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-fmad=false>)
+endfunction()
+
 set(BRANCHSAE_HAS_CUDA OFF)
 if(NOT BRANCHSAE_CUDA MATCHES "^(AUTO|ON|OFF)$")
   message(FATAL_ERROR "BRANCHSAE_CUDA is '${BRANCHSAE_CUDA}'; it must be AUTO, ON or OFF")
