@@ -5,5 +5,10 @@ set(BRANCHSAE_CUDA_PORTABLE_SOURCES
     cuda/cuda_backend.cpp
     cuda/device.cpp
     cuda/error.cpp
+    cuda/event.cpp
+    cuda/graph.cpp
     cuda/memory.cpp
+    cuda/sae/gather_tokens.cu
+    cuda/sae/inference.cu
+    cuda/sae/set_batches.cu
     cuda/stream.cpp)
