@@ -11,4 +11,10 @@ set(BRANCHSAE_CUDA_PORTABLE_SOURCES
     cuda/sae/gather_tokens.cu
     cuda/sae/inference.cu
     cuda/sae/set_batches.cu
+    cuda/sae/adam_project.cu
+    cuda/sae/decode_grad.cu
+    cuda/sae/finish_step.cu
+    cuda/sae/gradient_plan.cpp
+    cuda/sae/sort_pairs.cu
+    cuda/sae/tied_dw.cu
     cuda/stream.cpp)
