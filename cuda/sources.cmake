@@ -8,13 +8,19 @@ set(BRANCHSAE_CUDA_PORTABLE_SOURCES
     cuda/event.cpp
     cuda/graph.cpp
     cuda/memory.cpp
-    cuda/sae/gather_tokens.cu
-    cuda/sae/inference.cu
-    cuda/sae/set_batches.cu
     cuda/sae/adam_project.cu
+    cuda/sae/cuda_sae.cpp
+    cuda/sae/cuda_sae_inference.cpp
+    cuda/sae/cuda_sae_transfer.cpp
     cuda/sae/decode_grad.cu
     cuda/sae/finish_step.cu
+    cuda/sae/gather_tokens.cu
     cuda/sae/gradient_plan.cpp
+    cuda/sae/inference.cu
+    cuda/sae/sae_groups.cpp
+    cuda/sae/sae_launches.cpp
+    cuda/sae/sae_plan.cpp
+    cuda/sae/set_batches.cu
     cuda/sae/sort_pairs.cu
     cuda/sae/tied_dw.cu
     cuda/stream.cpp)
