@@ -65,19 +65,6 @@ int32_t group_size(const SaeDesc& sae, GradientOptions options) {
   return rows > 0 && tile_is_faster(sae, options, rows) ? rows : 0;
 }
 
-void choose_sizes(SaeDesc& sae, const GradientOptions& options) {
-  sae.dw_rows = group_size(sae, options);
-  const int64_t rows = sae.max_batch;
-  sae.sort_rows = kTileRows;
-  if (sae.dw_rows == 0)
-    sae.sort_rows = static_cast<int32_t>(kTileRows * divide_up(rows, int64_t{kTileRows} * kMaxSortTiles));
-  sae.sort_tiles = static_cast<int32_t>(divide_up(rows, sae.sort_rows));
-  sae.main_groups = sae.dw_rows == 0 ? 1 : static_cast<int32_t>(divide_up(rows, sae.dw_rows));
-  sae.groups = sae.main_groups * (sae.aux_k > 0 ? 2 : 1);
-  sae.adam_latents = sae.n <= 65'536 ? 16 : kMaxAdamLatents;
-  sae.adam_blocks = static_cast<int32_t>(divide_up(sae.n, sae.adam_latents));
-}
-
 void take_forward(SaeDesc& sae, Workspace& workspace) {
   const int64_t elements = ex_rows(sae) * sae.slices * 2 * kSlice;
   sae.ex = sae.precision == Precision::kBf16 ? static_cast<void*>(workspace.take<uint16_t>(elements, "batch"))
@@ -114,6 +101,19 @@ void take_rows(SaeDesc& sae, Workspace& workspace) {
 
 }  // namespace
 
+void plan_gradient_sizes(SaeDesc& sae, const GradientOptions& options) {
+  sae.dw_rows = group_size(sae, options);
+  const int64_t rows = sae.max_batch;
+  sae.sort_rows = kTileRows;
+  if (sae.dw_rows == 0)
+    sae.sort_rows = static_cast<int32_t>(kTileRows * divide_up(rows, int64_t{kTileRows} * kMaxSortTiles));
+  sae.sort_tiles = static_cast<int32_t>(divide_up(rows, sae.sort_rows));
+  sae.main_groups = sae.dw_rows == 0 ? 1 : static_cast<int32_t>(divide_up(rows, sae.dw_rows));
+  sae.groups = sae.main_groups * (sae.aux_k > 0 ? 2 : 1);
+  sae.adam_latents = sae.n <= 65'536 ? 16 : kMaxAdamLatents;
+  sae.adam_blocks = static_cast<int32_t>(divide_up(sae.n, sae.adam_latents));
+}
+
 void plan_gradient(SaeDesc& sae, Workspace& workspace, const GradientOptions& options) {
   const int64_t pairs = int64_t{sae.max_batch} * (int64_t{sae.k} + sae.aux_k);
   if (pairs > std::numeric_limits<int32_t>::max() / 2) {
@@ -121,7 +121,7 @@ void plan_gradient(SaeDesc& sae, Workspace& workspace, const GradientOptions& op
                      std::to_string(sae.k + sae.aux_k) +
                      " latents each has more than 2^30 pairs; use a smaller batch");
   }
-  choose_sizes(sae, options);
+  plan_gradient_sizes(sae, options);
   take_forward(sae, workspace);
   take_pairs(sae, workspace);
   take_rows(sae, workspace);

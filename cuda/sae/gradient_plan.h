@@ -30,6 +30,9 @@ struct GradientOptions {
 /// InputError when pairs cannot be counted in 31 bits.
 void plan_gradient(SaeDesc& sae, Workspace& workspace, const GradientOptions& options = {});
 
+/// Only the numbers: groups, sort tiles, blocks of adam_project.
+void plan_gradient_sizes(SaeDesc& sae, const GradientOptions& options = {});
+
 /// Row tiles of TileSums and of the tile sums: ceil(max_batch / kSumRows).
 int32_t sum_tiles(const SaeDesc& sae);
 /// Cuts of the gathering tied_dw: rows of carry.
