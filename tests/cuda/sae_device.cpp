@@ -7,7 +7,8 @@
 namespace branchsae::test {
 
 Backend& sae_backend(int) {
-  static const std::unique_ptr<Backend> backend = cuda::make_backend(0, 1);
+  // Never destroyed: at the end of the process the runtime may be gone before it.
+  static Backend* const backend = cuda::make_backend(0, 1).release();
   return *backend;
 }
 
