@@ -9,6 +9,7 @@
 #include "cuda/device.h"
 #include "cuda/error.h"
 #include "cuda/memory.h"
+#include "cuda/network/executor.h"
 #include "cuda/sae/cuda_sae.h"
 #include "cuda/sae/sae_groups.h"
 #include "cuda/stream.h"
@@ -17,8 +18,6 @@
 namespace branchsae::cuda {
 namespace {
 
-constexpr const char* kNotBuilt =
-    "the CUDA network is not part of this build yet; use --device cpu";
 
 class CudaBackend : public Backend {
  public:
@@ -59,8 +58,9 @@ class CudaBackend : public Backend {
     cuda::copy_rows(cuda_stream(stream, info_.index).handle(), src, {}, dst);
   }
 
-  std::unique_ptr<NetworkExecutor> make_network(const Graph&, const NetworkOptions&) override {
-    throw DeviceError(kNotBuilt);
+  std::unique_ptr<NetworkExecutor> make_network(const Graph& graph, const NetworkOptions& options) override {
+    return cuda::make_network(info_.index, make_convolution_library(info_.index), graph, options,
+                              lowering_from_environment());
   }
   std::unique_ptr<SaeExecutor> make_sae(const SaeSpec& spec) override {
     return std::make_unique<CudaSae>(info_.index, spec);

@@ -10,8 +10,8 @@ namespace branchsae::cuda {
 class CudaGraph {
  public:
   CudaGraph() = default;
-  /// Records what `body` enqueues on the stream it is given; nothing of it runs. `body` may launch kernels and
-  /// copy, it must not allocate or wait. Throws what `body` throws, DeviceError when the capture fails.
+  /// Records what `body` enqueues on the stream it is given; nothing of it runs. `body` may launch kernels
+  /// and copy, it must not allocate or wait. Throws what `body` throws, DeviceError when the capture fails.
   CudaGraph(int device, const std::function<void(cudaStream_t)>& body);
   ~CudaGraph();
   CudaGraph(CudaGraph&& other) noexcept;

@@ -8,6 +8,19 @@ set(BRANCHSAE_CUDA_PORTABLE_SOURCES
     cuda/event.cpp
     cuda/graph.cpp
     cuda/memory.cpp
+    cuda/network/compiler.cpp
+    cuda/network/convolution.cpp
+    cuda/network/convolution_layer.cpp
+    cuda/network/copies.cu
+    cuda/network/elementwise.cu
+    cuda/network/executor.cpp
+    cuda/network/input.cu
+    cuda/network/layout.cpp
+    cuda/network/linear.cu
+    cuda/network/lrn.cu
+    cuda/network/placement.cpp
+    cuda/network/pool.cu
+    cuda/network/weights.cpp
     cuda/sae/adam_project.cu
     cuda/sae/cuda_sae.cpp
     cuda/sae/cuda_sae_inference.cpp

@@ -9,7 +9,6 @@
 namespace branchsae::emulator {
 namespace {
 
-constexpr const char* kSyncWarp = "sync_warp";
 constexpr const char* kSyncBlock = "sync_block";
 constexpr const char* kSyncBlockCount = "sync_block_count or sync_block_or";
 constexpr const char* kSyncNamed = "sync_named";
@@ -74,7 +73,7 @@ int warp_id() {
 }
 
 void sync_warp(const Place& place) {
-  running_block->warp_collective({kSyncWarp, 0, place}, nullptr, nullptr);
+  running_block->sync_warp(place);
 }
 
 void sync_block(const Place& place) {
@@ -91,8 +90,23 @@ void sync_named(int id, int threads, const Place& place) {
   running_block->barrier(id, threads, {kSyncNamed, id, place}, false);
 }
 
+namespace {
+
+struct Arrival {
+  int id, threads;
+  Place place;
+};
+
+void arrive(void* const* payloads) {
+  const auto* mine = static_cast<const Arrival*>(payloads[0]);
+  running_block->arrive_warp(mine->id, mine->threads, {kArriveNamed, mine->id, mine->place});
+}
+
+}  // namespace
+
 void arrive_named(int id, int threads, const Place& place) {
-  running_block->arrive(id, threads, {kArriveNamed, id, place});
+  Arrival arguments{id, threads, place};
+  running_block->warp_collective({kArriveNamed, id, place}, &arguments, arrive);
 }
 
 uint64_t shuffle(Shuffle kind, uint64_t value, int by, int width, const Place& place) {

@@ -91,11 +91,9 @@ void Block::run(const Grid& grid, uint3 index, uint64_t seed) {
   order_ = settings().order;
   random_state_ = (seed + 1) * 0x9e3779b97f4a7c15ULL | 1;
   failure_ = nullptr;
-  shared_.reset(grid.smem_bytes);
+  shared_.reset(grid.smem_bytes, static_cast<int>(grid.threads.x + kLanes - 1) / kLanes);
   for (Barrier& barrier : barriers_) {
-    barrier.arrived = 0;
-    barrier.sum = 0;
-    barrier.waiting.clear();
+    if (barrier.threads != 0) barrier = Barrier{};
   }
   live_ = static_cast<int>(grid.threads.x);
   ready_warps_ = 0;
@@ -121,6 +119,8 @@ void Block::run(const Grid& grid, uint3 index, uint64_t seed) {
 void Block::start(Thread& thread) {
   thread.finished = false;
   thread.wait.name = nullptr;
+  thread.copies.clear();
+  thread.copy_group = 0;
   thread.fibre.prepare(stacks_.get(static_cast<std::size_t>(thread.id)), FibreStacks::bytes(), &Block::enter,
                        &thread);
 }
@@ -299,22 +299,43 @@ void Block::warp_collective(const Wait& wait, void* payload, WarpWork work) {
   ready_warps_ |= 1U << warp.id;
 }
 
-void Block::release(Barrier& barrier) {
+void Block::sync_warp(const Place& place) {
+  static constexpr WarpWork kCountEpoch = [](void* const*) {
+    if (RaceChecker* races = running_block->shared().races()) races->sync_warp(running_thread->warp->id);
+  };
+  warp_collective({"sync_warp", 0, place}, nullptr, kCountEpoch);
+}
+
+/// The last thread has come: those who wait go on, and know of each other's accesses.
+void Block::release(Barrier& barrier, const Wait& wait) {
   ++counters().block_barriers;
+  std::array<uint32_t, kMaxWarps> lanes{};
+  uint32_t warps = 0;
   for (Thread* thread : barrier.waiting) {
+    warps |= 1U << thread->warp->id;
+    lanes[static_cast<std::size_t>(thread->warp->id)] |= 1U << thread->lane;
     thread->result = barrier.sum;
-    make_ready(*thread);
+    thread->wait.name = nullptr;
+    if (thread != running_thread) make_ready(*thread);
   }
+  for (uint32_t left = warps; left != 0; left &= left - 1) {
+    const auto warp = static_cast<std::size_t>(std::countr_zero(left));
+    if (lanes[warp] != warps_[warp].members)
+      fail(fmt::format("{}: of warp {} only lanes {} take part", wait.name, warp, text(lanes[warp])),
+           wait.place);
+  }
+  if (RaceChecker* races = shared_.races()) races->meet(warps, barrier.published);
   barrier.waiting.clear();
   barrier.arrived = 0;
   barrier.sum = 0;
+  barrier.published = {};
 }
 
-void Block::arrive(int id, int threads, const Wait& wait) {
+Block::Barrier& Block::enter_barrier(int id, int threads, int arriving, const Wait& wait) {
   if (id < 0 || id >= kNamedBarriers) fail(fmt::format("barrier {}; there are 0 to 15", id), wait.place);
-  if (id != 0 && (threads <= 0 || threads % kLanes != 0 || threads > static_cast<int>(grid_->threads.x))) {
-    fail(fmt::format("barrier {} of {} threads; it takes whole warps of a block of {}", id, threads,
-                     grid_->threads.x),
+  const int all = static_cast<int>(grid_->threads.x);
+  if (threads != all && (threads <= 0 || threads % kLanes != 0 || threads > all)) {
+    fail(fmt::format("barrier {} of {} threads; it takes whole warps of a block of {}", id, threads, all),
          wait.place);
   }
   Barrier& barrier = barriers_[static_cast<std::size_t>(id)];
@@ -323,27 +344,37 @@ void Block::arrive(int id, int threads, const Wait& wait) {
          wait.place);
   }
   barrier.threads = threads;
-  ++barrier.arrived;
+  barrier.arrived += arriving;
+  if (barrier.arrived > threads)
+    fail(fmt::format("more than {} threads come to barrier {}", threads, id), wait.place);
+  return barrier;
+}
+
+void Block::arrive_warp(int id, int threads, const Wait& wait) {
+  Barrier& barrier = enter_barrier(id, threads, kLanes, wait);
+  if (RaceChecker* races = shared_.races()) races->publish_warp(running_thread->warp->id, barrier.published);
+  if (barrier.arrived != threads) return;
+  if (barrier.waiting.empty())
+    fail(fmt::format("all come to barrier {} and nobody waits there", id), wait.place);
+  release(barrier, wait);
 }
 
 uint64_t Block::barrier(int id, int threads, const Wait& wait, bool value) {
   Thread& self = *running_thread;
-  arrive(id, threads, wait);
-  Barrier& barrier = barriers_[static_cast<std::size_t>(id)];
+  Barrier& barrier = enter_barrier(id, threads, 1, wait);
   barrier.sum += value ? 1 : 0;
   if (!barrier.waiting.empty() && barrier.waiting.front()->wait.name != wait.name) {
     fail(fmt::format("barrier {}: this thread in {}, others in {}", id, wait.name,
                      text(barrier.waiting.front()->wait)),
          wait.place);
   }
-  if (barrier.arrived == threads) {
-    const uint64_t sum = barrier.sum;
-    release(barrier);
-    return sum;
-  }
   self.wait = wait;
   barrier.waiting.push_back(&self);
-  wait_for_others();
+  if (barrier.arrived == threads) {
+    release(barrier, wait);
+  } else {
+    wait_for_others();
+  }
   return self.result;
 }
 

@@ -29,15 +29,25 @@ struct Wait {
   Place place;
 };
 
+/// A cp.async under way.
+struct AsyncCopy {
+  std::byte* to;
+  const void* from;  ///< null: zeros
+  int group;         ///< counted by the thread
+  Place place;
+};
+
 struct Thread {
   Fibre fibre;
   uint3 index{};
   int id = 0, lane = 0;
   Warp* warp = nullptr;
   bool finished = false;
-  Wait wait;                ///< name is null while it does not wait
-  void* payload = nullptr;  ///< of the collective it waits in
-  uint64_t result = 0;      ///< of the block barrier it waited in
+  Wait wait;                      ///< name is null while it does not wait
+  void* payload = nullptr;        ///< of the collective it waits in
+  uint64_t result = 0;            ///< of the block barrier it waited in
+  std::vector<AsyncCopy> copies;  ///< oldest first
+  int copy_group = 0;             ///< the one that is open
 };
 
 struct Warp {
@@ -68,11 +78,14 @@ class Block {
  public:
   Block();
   void run(const Grid& grid, uint3 index, uint64_t seed);
+  uint32_t random();
 
   /// Called by the running thread.
   void warp_collective(const Wait& wait, void* payload, WarpWork work);
   uint64_t barrier(int id, int threads, const Wait& wait, bool value);
-  void arrive(int id, int threads, const Wait& wait);
+  /// For the warp as a whole, as the work of a collective.
+  void arrive_warp(int id, int threads, const Wait& wait);
+  void sync_warp(const Place& place);
   /// Throws Failure naming kernel, block and thread.
   [[noreturn]] void fail(const std::string& message, const Place& place);
 
@@ -88,6 +101,7 @@ class Block {
     int arrived = 0;
     uint64_t sum = 0;
     std::vector<Thread*> waiting;
+    Knowledge published{};  ///< by those who arrived without waiting
   };
 
   static void enter(void* thread);
@@ -95,12 +109,12 @@ class Block {
   Thread* pick();
   void wait_for_others();
   void finish();
-  void release(Barrier& barrier);
+  Barrier& enter_barrier(int id, int threads, int arriving, const Wait& wait);
+  void release(Barrier& barrier, const Wait& wait);
   [[noreturn]] void leave_for_host();
   std::string who_waits_where() const;
   std::string divergence(const Wait& wait) const;
   void make_ready(Thread& thread);
-  uint32_t random();
 
   const Grid* grid_ = nullptr;
   uint3 index_{};

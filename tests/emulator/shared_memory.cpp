@@ -8,14 +8,24 @@
 
 namespace branchsae::emulator {
 
-void SharedMemory::reset(int64_t bytes) {
+void SharedMemory::reset(int64_t bytes, int warps) {
   const auto needed = static_cast<std::size_t>(bytes + kAlignment);
   if (storage_.size() < needed) storage_.resize(needed);
   const auto start = reinterpret_cast<uintptr_t>(storage_.data());
   data_ = storage_.data() + (kAlignment - static_cast<int64_t>(start % kAlignment)) % kAlignment;
   bytes_ = bytes;
   std::memset(data_, 0xff, static_cast<std::size_t>(bytes));
+  checked_ = settings().race_checks;
+  if (checked_) races_.reset(bytes, warps);
 }
+
+namespace {
+
+Accessor this_thread() {
+  return {running_thread->warp->id, 1U << running_thread->lane};
+}
+
+}  // namespace
 
 Span take_shared(int64_t begin, int64_t bytes, const Place& place) {
   const int64_t given = running_block->shared().bytes();
@@ -53,15 +63,48 @@ uint32_t check_shared(Span span, int64_t at, uint32_t bytes, const Place& place)
 }
 
 const std::byte* read_shared(Span span, int64_t at, uint32_t bytes, const Place& place) {
-  return running_block->shared().data() + check_shared(span, at, bytes, place);
+  const uint32_t first = check_shared(span, at, bytes, place);
+  SharedMemory& shared = running_block->shared();
+  ++counters().smem_accesses;
+  if (RaceChecker* races = shared.races()) races->read(first, bytes, this_thread(), place);
+  return shared.data() + first;
 }
 
 std::byte* write_shared(Span span, int64_t at, uint32_t bytes, const Place& place) {
-  return running_block->shared().data() + check_shared(span, at, bytes, place);
+  const uint32_t first = check_shared(span, at, bytes, place);
+  SharedMemory& shared = running_block->shared();
+  ++counters().smem_accesses;
+  if (RaceChecker* races = shared.races()) races->write(first, bytes, this_thread(), place);
+  return shared.data() + first;
 }
 
 std::byte* update_shared(Span span, int64_t at, uint32_t bytes, const Place& place) {
-  return running_block->shared().data() + check_shared(span, at, bytes, place);
+  const uint32_t first = check_shared(span, at, bytes, place);
+  SharedMemory& shared = running_block->shared();
+  ++counters().smem_accesses;
+  if (RaceChecker* races = shared.races()) races->update(first, bytes, this_thread(), place);
+  return shared.data() + first;
+}
+
+const std::byte* read_shared_as_warp(Span span, int64_t at, uint32_t bytes, const Place& place) {
+  const uint32_t first = check_shared(span, at, bytes, place);
+  SharedMemory& shared = running_block->shared();
+  if (RaceChecker* races = shared.races())
+    races->read(first, bytes, {running_thread->warp->id, kEveryLane}, place);
+  return shared.data() + first;
+}
+
+std::byte* begin_shared_copy(Span span, int64_t at, uint32_t bytes, const Place& place) {
+  const uint32_t first = check_shared(span, at, bytes, place);
+  SharedMemory& shared = running_block->shared();
+  if (RaceChecker* races = shared.races()) races->begin_copy(first, bytes, this_thread(), place);
+  std::memset(shared.data() + first, 0xff, bytes);
+  return shared.data() + first;
+}
+
+void end_shared_copy(std::byte* to, uint32_t bytes, const Place& place) {
+  SharedMemory& shared = running_block->shared();
+  if (RaceChecker* races = shared.races()) races->end_copy(to - shared.data(), bytes, this_thread(), place);
 }
 
 }  // namespace branchsae::emulator

@@ -82,16 +82,23 @@ void product_tf32(void* const* payloads) {
 
 struct MatrixLoad {
   uint32_t* r;
-  const std::byte* row;
+  Span span;
+  int64_t at;
+  Place place;
 };
 
+/// A lane's row is read for the lanes it goes to, so what the lane itself stored needs a sync_warp(), too.
 template <int Matrices>
 void load(void* const* payloads) {
   for (int lane = 0; lane < kLanes; ++lane) {
-    for (int i = 0; i < Matrices; ++i) {
-      const std::byte* row = static_cast<const MatrixLoad*>(payloads[8 * i + lane / 4])->row;
-      std::memcpy(static_cast<const MatrixLoad*>(payloads[lane])->r + i, row + 4 * (lane % 4), 4);
+    const auto* owner = static_cast<const MatrixLoad*>(payloads[lane]);
+    if (lane >= 8 * Matrices) {
+      check_shared(owner->span, owner->at, 16, owner->place);
+      continue;
     }
+    const std::byte* row = read_shared_as_warp(owner->span, owner->at, 16, owner->place);
+    for (int t = 0; t < 4; ++t)
+      std::memcpy(static_cast<const MatrixLoad*>(payloads[lane % 8 * 4 + t])->r + lane / 8, row + 4 * t, 4);
   }
 }
 
@@ -108,7 +115,7 @@ void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], con
 }
 
 void load_matrices(uint32_t* r, int matrices, Span span, int64_t at, const Place& place) {
-  MatrixLoad payload{r, read_shared(span, at, 16, place)};
+  MatrixLoad payload{r, span, at, place};
   running_block->warp_collective({"load_matrices", matrices, place}, &payload,
                                  matrices == 4 ? load<4> : load<2>);
 }

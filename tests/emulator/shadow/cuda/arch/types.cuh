@@ -45,6 +45,39 @@ BRANCHSAE_DEVICE float high_bf16(uint32_t pair) {
   return as_float(pair & 0xffff0000U);
 }
 
+struct Half {
+  uint16_t bits;
+};
+BRANCHSAE_DEVICE float to_float(Half value) {
+  const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000U) << 16;
+  const uint32_t magnitude = value.bits & 0x7fffU;
+  if (magnitude >= 0x7c00U) return as_float(sign | 0x7f800000U | (magnitude & 0x3ffU) << 13);
+  if (magnitude < 0x400U) return as_float(sign | as_uint(static_cast<float>(magnitude) * 0x1p-24F));
+  return as_float(sign | ((magnitude << 13) + 0x38000000U));
+}
+BRANCHSAE_DEVICE Half to_half(float value) {
+  const uint32_t bits = as_uint(value), magnitude = bits & 0x7fffffffU;
+  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000U);
+  if (magnitude > 0x7f800000U) return {0x7fff};
+  // Halfway between the largest finite number and the next power of two, ties to even: infinity.
+  if (magnitude >= 0x477ff000U) return {static_cast<uint16_t>(sign | 0x7c00U)};
+  if (magnitude < 0x38800000U) {  // subnormal: a multiple of 2^-24, which the sum's last bit is
+    const uint32_t units = as_uint(as_float(magnitude) + 0.5F) - as_uint(0.5F);
+    return {static_cast<uint16_t>(sign | units)};
+  }
+  const uint32_t rounded = magnitude + 0xfffU + (magnitude >> 13 & 1U);
+  return {static_cast<uint16_t>(sign | (rounded - 0x38000000U) >> 13)};
+}
+BRANCHSAE_DEVICE uint32_t pack_half(float low, float high) {
+  return static_cast<uint32_t>(to_half(low).bits) | static_cast<uint32_t>(to_half(high).bits) << 16;
+}
+BRANCHSAE_DEVICE float low_half(uint32_t pair) {
+  return to_float(Half{static_cast<uint16_t>(pair & 0xffffU)});
+}
+BRANCHSAE_DEVICE float high_half(uint32_t pair) {
+  return to_float(Half{static_cast<uint16_t>(pair >> 16)});
+}
+
 BRANCHSAE_DEVICE uint32_t to_tf32(float value) {
   const uint32_t bits = as_uint(value);
   if ((bits & 0x7f800000U) == 0x7f800000U) return bits & 0x007fffffU ? 0x7fffffffU : bits;
@@ -65,6 +98,13 @@ BRANCHSAE_DEVICE double square_root(double a) {
 }
 BRANCHSAE_DEVICE double fma(double a, double b, double c) {
   return __builtin_fma(a, b, c);
+}
+
+BRANCHSAE_DEVICE float exponential(float a) {
+  return std::exp(a);
+}
+BRANCHSAE_DEVICE float power(float base, float exponent) {
+  return std::pow(base, exponent);
 }
 
 BRANCHSAE_DEVICE bool is_finite(float value) {
