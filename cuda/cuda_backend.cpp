@@ -18,7 +18,6 @@
 namespace branchsae::cuda {
 namespace {
 
-
 class CudaBackend : public Backend {
  public:
   CudaBackend(DeviceInfo info, int threads) : info_(std::move(info)), threads_(threads), groups_(info_.index) {}

@@ -2,8 +2,8 @@
 // The selection beside a product: a warp's candidates for the k largest of each of its 16 rows.
 // A quad of lanes holds a row as mma.sync and wgmma lay accumulators out: lane 4g + t has columns 2t, 2t + 1
 // of every 8, of rows g and g + 8. Each lane appends what exceeds its row's threshold to kSlots slots of its
-// own in shared memory: no atomics, no barrier, an order that is always the same. When a lane's slots run out,
-// the warp compacts all its rows.
+// own in shared memory: no atomics, no barrier, an order that is always the same. When a lane's slots run
+// out, the warp compacts all its rows.
 //
 // Exact: a threshold rises only to a value that at least k stored candidates exceed (or, among ties, that k
 // candidates of lower index reach), so nothing that is dropped or not stored can be among the k largest.
@@ -20,11 +20,11 @@
 
 namespace branchsae::cuda {
 
-constexpr int kWarpRows = 16;    // rows of a warp
-constexpr int kQuad = 4;         // lanes of a row
-constexpr int kGroupSlots = 4;   // slots that 16 columns may take
-constexpr int kSlack = 6;        // candidates above k that a compaction may leave
-constexpr int kGuesses = 8;      // search steps by interpolation; bisection follows
+constexpr int kWarpRows = 16;   // rows of a warp
+constexpr int kQuad = 4;        // lanes of a row
+constexpr int kGroupSlots = 4;  // slots that 16 columns may take
+constexpr int kSlack = 12;      // candidates above k that a compaction may leave
+constexpr int kGuesses = 8;     // search steps by interpolation; bisection follows
 constexpr int32_t kInfinityBits = 0x7f800000;
 
 BRANCHSAE_DEVICE int32_t quad_sum(int32_t value) {
@@ -42,18 +42,26 @@ struct HeldCandidates {
   int32_t bits[kSlots];
   int32_t index[kSlots];
 
+  /// Of this lane. The sign of a difference is cheaper than a comparison and a choice.
+  BRANCHSAE_DEVICE int32_t count_own_above(int32_t low) const {
+    uint32_t count[2] = {};
+#pragma unroll
+    for (int i = 0; i < kSlots; ++i) count[i % 2] += static_cast<uint32_t>(low - bits[i]) >> 31;
+    return static_cast<int32_t>(count[0] + count[1]);
+  }
   /// Of the quad.
   BRANCHSAE_DEVICE int32_t count_above(int32_t low) const {
-    int32_t count = 0;
-#pragma unroll
-    for (int i = 0; i < kSlots; ++i) count += bits[i] > low ? 1 : 0;
-    return quad_sum(count);
+    return quad_sum(count_own_above(low));
   }
   BRANCHSAE_DEVICE int32_t count_ties(int32_t tie, int32_t last) const {
     int32_t count = 0;
 #pragma unroll
     for (int i = 0; i < kSlots; ++i) count += bits[i] == tie && index[i] <= last ? 1 : 0;
     return quad_sum(count);
+  }
+  BRANCHSAE_DEVICE void drop_ties_beyond(int32_t tie, int32_t last) {
+#pragma unroll
+    for (int i = 0; i < kSlots; ++i) bits[i] = bits[i] == tie && index[i] > last ? 0 : bits[i];
   }
 };
 
@@ -88,14 +96,6 @@ BRANCHSAE_DEVICE void narrow(Bracket& bracket, const HeldCandidates<kSlots>& hel
     if (open && above < k) bracket.above_high = above;
   }
 }
-
-/// What a search keeps: above `low`, but of those that equal `tie` only indices up to `last`.
-struct Keep {
-  int32_t low, tie, last;
-  BRANCHSAE_DEVICE bool operator()(int32_t bits, int32_t index) const {
-    return bits > low && !(bits == tie && index > last);
-  }
-};
 
 /// The index up to which ties at bracket.high fill the k places.
 template <int kSlots>
@@ -144,12 +144,16 @@ class CandidateLists {
   static_assert(kLargestK + kSlack <= kQuad * (kSlots - kGroupSlots));
 
   /// storage: kWarpEntries of this warp. rows: how many of its rows are real; the others select nothing.
-  BRANCHSAE_DEVICE CandidateLists(Smem<uint2> storage, int32_t k, int32_t rows) : slots_(storage), k_(k) {
+  BRANCHSAE_DEVICE CandidateLists(Smem<uint2> storage, int32_t k, int32_t rows)
+      : slots_(storage),
+        k_(k),
+        first_slot_(lane_id() / kQuad * kRowEntries + lane_id() % kQuad),
+        last_(storage, first_slot_ + kQuad * (kSlots - kGroupSlots)) {
     const int row = lane_id() / kQuad;
     const float never = as_float(static_cast<uint32_t>(kInfinityBits));
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      next_[half] = first_slot(half);
+      next_[half] = SmemCursor(storage, first_slot_);
       threshold_[half] = row + 8 * half < rows ? 0.0F : never;
     }
   }
@@ -159,27 +163,20 @@ class CandidateLists {
   template <int kTiles>
   BRANCHSAE_DEVICE void offer(const float (&sums)[kTiles][4], int32_t first) {
     const int32_t column = first + 2 * (lane_id() % kQuad);
-    int done = 0;
-    do {
-      bool is_full = false;
-#pragma unroll
-      for (int j = 0; j < kTiles; j += 2) {
-        if (j < done || is_full) continue;
-        offer_tile(sums[j], column + 8 * j);
-        offer_tile(sums[j + 1], column + 8 * j + 8);
-        done = j + 2;
-        is_full = full();
-      }
-      if (is_full) compact(k_ + kSlack);
-    } while (done < kTiles);
+    int done = offer_from<kTiles>(sums, column);
+    while (done < kTiles) {
+      compact(k_ + kSlack);
+      done = offer_from<kTiles>(sums, column, done);
+    }
   }
 
-  /// Leaves the k largest, or all if there are fewer, and writes them in ascending index to row r's
-  /// values[r * k...], indices[r * k...]. latents: what the columns stand for, or null for themselves.
-  BRANCHSAE_DEVICE void finish(float* values, int32_t* indices, int32_t rows, const int32_t* latents) {
+  /// Leaves the k largest, or all if there are fewer, and writes them in ascending index: of the warp's row r
+  /// to values, indices[(first_row + r) * k...]. latents: what the columns stand for, or null for themselves.
+  BRANCHSAE_DEVICE void finish(float* values, int32_t* indices, int32_t first_row, int32_t rows,
+                               const int32_t* latents) {
     compact(k_);
     constexpr int kHeld = kLargestK / kWarp;
-#pragma unroll 4
+#pragma unroll 1
     for (int r = 0; r < kWarpRows; ++r) {
       const int32_t count = shuffle(r < 8 ? total_[0] : total_[1], r % 8 * kQuad);
       const Smem<uint2> row = slots_.part(r * kRowEntries, kRowEntries);
@@ -196,34 +193,40 @@ class CandidateLists {
         if (r >= rows || at >= k_) continue;
         const bool used = at < count;
         const auto column = static_cast<int32_t>(keys[i] / kLargestK);
-        values[r * k_ + at] = used ? as_float(row.load(static_cast<int>(keys[i] % kLargestK)).x) : 0.0F;
-        indices[r * k_ + at] = !used ? -1 : latents == nullptr ? column : latents[column];
+        const int64_t slot = static_cast<int64_t>(first_row + r) * k_ + at;
+        values[slot] = used ? as_float(row.load(static_cast<int>(keys[i] % kLargestK)).x) : 0.0F;
+        indices[slot] = !used ? -1 : latents == nullptr ? column : latents[column];
       }
     }
   }
 
   /// kSawNan, kSawInf: what this lane met; complete after finish().
-  BRANCHSAE_DEVICE uint32_t flags() const { return flags_; }
+  BRANCHSAE_DEVICE uint32_t flags() const {
+    return flags_;
+  }
 
  private:
-  BRANCHSAE_DEVICE int first_slot(int half) const {
-    return (lane_id() / kQuad + 8 * half) * kRowEntries + lane_id() % kQuad;
-  }
+  static constexpr int kHalf = 8 * kRowEntries;  // from row g to row g + 8
 
-  BRANCHSAE_DEVICE void offer_tile(const float (&sums)[4], int32_t column) {
+  /// Offers tiles from `done` on until a lane's slots might not take the next 16 columns; returns the tiles
+  /// done.
+  template <int kTiles>
+  BRANCHSAE_DEVICE int offer_from(const float (&sums)[kTiles][4], int32_t column, int done = 0) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int half = i / 2;
-      const bool hit = !(sums[i] <= threshold_[half]);
-      if (hit) slots_.store(next_[half], make_uint2(as_uint(sums[i]), static_cast<uint32_t>(column + i % 2)));
-      next_[half] += hit ? kQuad : 0;
+    for (int j = 0; j < kTiles; j += 2) {
+      if (j < done) continue;
+      if (any(next_[0].is_beyond(last_) || next_[1].is_beyond(last_))) return j;
+      offer_tile(sums[j], column + 8 * j);
+      offer_tile(sums[j + 1], column + 8 * j + 8);
     }
+    return kTiles;
   }
-
-  /// Does any lane lack the slots for 16 more columns?
-  BRANCHSAE_DEVICE bool full() const {
-    constexpr int kLast = kQuad * (kSlots - kGroupSlots);
-    return any(next_[0] - first_slot(0) > kLast || next_[1] - first_slot(1) > kLast);
+  BRANCHSAE_DEVICE void offer_tile(const float (&sums)[4], int32_t column) {
+    const auto word = static_cast<uint32_t>(column);
+    next_[0].append_above<0, kQuad>(sums[0], threshold_[0], word);
+    next_[1].append_above<kHalf, kQuad>(sums[2], threshold_[1], word);
+    next_[0].append_above<0, kQuad>(sums[1], threshold_[0], word + 1);
+    next_[1].append_above<kHalf, kQuad>(sums[3], threshold_[1], word + 1);
   }
 
   /// Leaves at most `most` >= k of each row, spread evenly over its lanes.
@@ -248,26 +251,24 @@ class CandidateLists {
 
   /// The row that has its turn: state in next_[0], threshold_[0], total_[0].
   BRANCHSAE_DEVICE void compact_row(int half, int32_t most) {
-    const int first = first_slot(half);
     HeldCandidates<kSlots> held;
-    const int32_t top = take(held, first, (next_[0] - first) / kQuad);
+    const SmemCursor begin(slots_, first_slot_);
+    const int32_t top = take(held, first_slot_ + half * kHalf, next_[0].since(begin) / kQuad);
     const auto low = static_cast<int32_t>(as_uint(threshold_[0])) - 1;
     Bracket bracket{max(low, 0), top, 0, 0};
-    const int32_t all = held.count_above(bracket.low);
-    bracket.above_low = all;
+    const int32_t all = bracket.above_low = held.count_above(bracket.low);
     narrow(bracket, held, k_, most);
 
     const bool tied = bracket.above_low > most;
-    Keep keep{bracket.low, 0, 0};
     if (any(tied)) {
       const int32_t last = last_tie(bracket, held, k_, tied);
-      keep.tie = tied ? bracket.high : 0;
-      keep.last = last;
+      if (tied) held.drop_ties_beyond(bracket.high, last);
     }
     if (all > most) threshold_[0] = as_float(static_cast<uint32_t>(tied ? bracket.high : bracket.low));
     total_[0] = tied ? k_ : bracket.above_low;
-    spread(held, keep, half);
-    next_[0] = first + (total_[0] - lane_id() % kQuad + kQuad - 1) / kQuad * kQuad;
+    spread(held, bracket.low, half);
+    const int t = lane_id() % kQuad;
+    next_[0] = SmemCursor(slots_, first_slot_ + (total_[0] - t + kQuad - 1) / kQuad * kQuad);
   }
 
   /// Reads a lane's slots; returns the largest bits of the quad. Drops NaNs.
@@ -296,32 +297,30 @@ class CandidateLists {
     return top;
   }
 
-  /// Writes what is kept back, dealt out to the quad's lanes in turn.
-  BRANCHSAE_DEVICE void spread(const HeldCandidates<kSlots>& held, const Keep& keep, int half) {
-    int32_t mine = 0;
-#pragma unroll
-    for (int i = 0; i < kSlots; ++i) mine += keep(held.bits[i], held.index[i]) ? 1 : 0;
+  /// Writes what is above `low` back, dealt out to the quad's lanes in turn.
+  BRANCHSAE_DEVICE void spread(const HeldCandidates<kSlots>& held, int32_t low, int half) {
+    const int32_t mine = held.count_own_above(low);
     const int t = lane_id() % kQuad;
     int32_t place = mine;
     const int32_t one_below = shuffle_up(place, 1, kQuad);
     place += t >= 1 ? one_below : 0;
     const int32_t two_below = shuffle_up(place, 2, kQuad);
     place += t >= 2 ? two_below : 0;
-    int at = first_slot(half) - t + place - mine;
+    SmemCursor to(slots_, first_slot_ + half * kHalf - t + place - mine);
     sync_warp();  // all have read
+    const float limit = as_float(static_cast<uint32_t>(low));
 #pragma unroll
     for (int i = 0; i < kSlots; ++i) {
-      const bool kept = keep(held.bits[i], held.index[i]);
-      if (kept) {
-        slots_.store(at, make_uint2(static_cast<uint32_t>(held.bits[i]), static_cast<uint32_t>(held.index[i])));
-      }
-      at += kept ? 1 : 0;
+      to.append_above<0, 1>(as_float(static_cast<uint32_t>(held.bits[i])), limit,
+                            static_cast<uint32_t>(held.index[i]));
     }
   }
 
   Smem<uint2> slots_;
   int32_t k_;
-  int32_t next_[2];        // entry of this lane's next slot
+  int first_slot_;         // of row g; those of row g + 8 are kHalf further on, and cursors leave kHalf out
+  SmemCursor last_;        // beyond it the slots might not take 16 columns
+  SmemCursor next_[2];     // this lane's next slot
   float threshold_[2];     // of rows g and g + 8; what is not above it is not wanted
   int32_t total_[2] = {};  // candidates of the row after the latest compaction
   uint32_t flags_ = 0;

@@ -2,12 +2,12 @@
 // encode_topk: u = x w^T + b_enc and the k largest u > 0 of each row; u is never stored.
 // Work     2Bnd FLOP; reads 2Bd + 2nd B / (block's rows) bytes (twice that in float, rows of w mostly from L2),
 //          writes 8Bk. B=65536 d=128 n=2048 bf16: 34 GFLOP, 43 us at 790 TFLOP/s; w read 683 times, 358 MB,
-//          65 us of L2. Selection: per 16 columns of a warp 40 issue slots to test and append, 6 compactions of
-//          ~700 and a last one with the sort of ~2500, ~9500 in all beside 3100 of products: 37 us at 132 SMs x
-//          4 x 1.7 GHz. Not measured on a GPU.
+//          65 us of L2. Selection: per 16 columns of a warp 40 issue slots to test and append, 6 compactions
+//          of ~700 and a last one with the sort of ~2500, ~9500 in all beside 3100 of products: 37 us at 132
+//          SMs x 4 x 1.7 GHz. Not measured on a GPU.
 // Launch   a block for `block rows` tokens (a multiple of 16, at most 128; a warp has 16), times the splits of
-//          n; shared: EncodeShape::smem_bytes(). Lists fill shared memory before registers run out: 8 warps an
-//          SM of 255 registers, or 12 of 168
+//          n; shared: EncodeShape::smem_bytes(). Lists fill shared memory before registers run out: 8 warps
+//          an SM of 255 registers, or 12 of 168
 // Limits   k <= 64 (kSlots 24: 32), d_padded <= kWidth (0: any), n < 2^26; larger k take project_chunk
 // Order    deterministic, no atomics but the flags; p depends on neither block size nor splits nor group
 //
@@ -23,20 +23,23 @@
 
 namespace branchsae::cuda {
 
-constexpr int kPanelBytes = 128;                  // a row's part of a panel
-constexpr int kPanelChunks = kPanelBytes / 16;    // 16 bytes: what a thread copies or loads
-constexpr int kPanelBlocks = kPanelBytes / 64;    // 64 bytes: what a quad takes at once
+constexpr int kPanelBytes = 128;                // a row's part of a panel
+constexpr int kPanelChunks = kPanelBytes / 16;  // 16 bytes: what a thread copies or loads
+constexpr int kPanelBlocks = kPanelBytes / 64;  // 64 bytes: what a quad takes at once
 
 template <Precision kPrecision, int kWidth>
 struct EncodeShape {
   static constexpr bool kStreamed = kWidth == 0;
   using Element = EncodeElement<kPrecision>;
   static constexpr int kChunkChannels = 16 / static_cast<int>(sizeof(Element));
+  static constexpr int kWidthChunks = kWidth / kChunkChannels;
   static constexpr int kPanelChannels = kPanelChunks * kChunkChannels;
   static constexpr int kBlockChannels = kPanelChannels / kPanelBlocks;
-  static constexpr int kTileLatents = kStreamed && kPrecision != Precision::kF32 ? 128 : 64;
+  // The widest rows take 128 registers, and leave fewer for sums.
+  static constexpr bool kWide = kWidth == 8 * kPanelChannels;
+  static constexpr int kTileLatents = kStreamed && kPrecision != Precision::kF32 ? 128 : kWide ? 32 : 64;
   static constexpr int kStages = kStreamed || kWidth <= 128 ? 2 : 3;
-  static constexpr int kPanels = kStreamed || kWidth <= kPanelChannels ? 1 : 2;  // of a slice
+  static constexpr int kPanels = kWide ? 4 : kStreamed || kWidth <= kPanelChannels ? 1 : 2;  // of a slice
   static constexpr int kSliceChannels = kPanels * kPanelChannels;
   static constexpr int kSlices = kStreamed ? 0 : kWidth / kSliceChannels;  // of a tile, at most
   static constexpr int kBlocks = kStreamed ? 0 : kWidth / kBlockChannels;
@@ -48,13 +51,25 @@ struct EncodeShape {
   template <int kSlots>
   static constexpr int64_t smem_bytes(int block_rows) {
     return cuda::smem_bytes<uint2>(block_rows / kWarpRows * CandidateLists<kSlots>::kWarpEntries) +
-           cuda::smem_bytes<uint4>(kStages * stage_chunks(block_rows)) +
+           stages_bytes(block_rows);
+  }
+  static constexpr int64_t stages_bytes(int block_rows) {
+    return cuda::smem_bytes<uint4>(kStages * stage_chunks(block_rows)) +
            cuda::smem_bytes<float>(kStages * kTileLatents);
   }
 };
 
-/// Where chunk `chunk` of row `row` of a panel lies: loads of neighbouring rows meet different banks, both with
-/// chunks t of rows g and with one chunk of rows g or 2t.
+/// What an SM's registers and lists leave room for: two blocks of 96 rows, or one of 128.
+template <class Shape, int kSlots>
+struct EncodeResidency {
+  static constexpr bool kTwo = !Shape::kStreamed && Shape::kWidthChunks <= 16 && kSlots == 24;
+  static constexpr int kRows = kTwo ? 96 : 128;
+  static constexpr int kBlocks = kTwo ? 2 : 1;
+  static constexpr int kThreads = kRows / kWarpRows * kWarp;
+};
+
+/// Where chunk `chunk` of row `row` of a panel lies: loads of neighbouring rows meet different banks, both
+/// with chunks t of rows g and with one chunk of rows g or 2t.
 BRANCHSAE_DEVICE int panel_chunk(int row, int chunk) {
   return row * kPanelChunks + (chunk ^ ((row & 1) << 2 | ((row >> 1) & 3)));
 }
@@ -63,16 +78,21 @@ BRANCHSAE_DEVICE int panel_chunk(int row, int chunk) {
 template <class Shape>
 class SliceStream {
  public:
-  BRANCHSAE_DEVICE SliceStream(SmemArena& arena, const EncodeJob<typename Shape::Element>& job, int block_rows)
-      : job_(job), block_rows_(block_rows), chunks_(arena.take<uint4>(Shape::kStages *
-                                                                      Shape::stage_chunks(block_rows))),
+  BRANCHSAE_DEVICE SliceStream(SmemArena& arena, const EncodeJob<typename Shape::Element>& job,
+                               int block_rows)
+      : job_(job),
+        block_rows_(block_rows),
+        chunks_(arena.take<uint4>(Shape::kStages * Shape::stage_chunks(block_rows))),
         bias_(arena.take<float>(Shape::kStages * Shape::kTileLatents)),
-        slices_((job.d_padded + Shape::kSliceChannels - 1) / Shape::kSliceChannels), tile_(job.first_tile) {
+        slices_((job.d_padded + Shape::kSliceChannels - 1) / Shape::kSliceChannels),
+        tile_(job.first_tile) {
 #pragma unroll
     for (int i = 0; i + 1 < Shape::kStages; ++i) issue();
   }
 
-  BRANCHSAE_DEVICE int slices() const { return slices_; }
+  BRANCHSAE_DEVICE int slices() const {
+    return slices_;
+  }
   /// Waits for the next slice; it stays until next() is called again. Of the whole block.
   BRANCHSAE_DEVICE void next() {
     wait_async<Shape::kStages - 2>();
@@ -81,8 +101,8 @@ class SliceStream {
     stage_ = stage_ + 1 == Shape::kStages ? 0 : stage_ + 1;
   }
   BRANCHSAE_DEVICE uint4 weights(int panel, int row, int chunk) const {
-    return chunks_.load(stage_ * Shape::stage_chunks(block_rows_) + panel * Shape::kTileLatents * kPanelChunks +
-                        panel_chunk(row, chunk));
+    return chunks_.load(stage_ * Shape::stage_chunks(block_rows_) +
+                        panel * Shape::kTileLatents * kPanelChunks + panel_chunk(row, chunk));
   }
   BRANCHSAE_DEVICE uint4 tokens(int row, int chunk) const {
     return chunks_.load(stage_ * Shape::stage_chunks(block_rows_) + Shape::kTileLatents * kPanelChunks +
@@ -101,10 +121,11 @@ class SliceStream {
       const int chunk = static_cast<int>(threadIdx.x) % kPanelChunks;
 #pragma unroll
       for (int panel = 0; panel < Shape::kPanels; ++panel) {
-        const int channel = slice_ * Shape::kSliceChannels + panel * Shape::kPanelChannels +
-                            chunk * Shape::kChunkChannels;
+        const int channel =
+            slice_ * Shape::kSliceChannels + panel * Shape::kPanelChannels + chunk * Shape::kChunkChannels;
         copy_weights(first + panel * Shape::kTileLatents * kPanelChunks, chunk, channel);
-        if constexpr (Shape::kStreamed) copy_tokens(first + Shape::kTileLatents * kPanelChunks, chunk, channel);
+        if constexpr (Shape::kStreamed)
+          copy_tokens(first + Shape::kTileLatents * kPanelChunks, chunk, channel);
       }
       if (slice_ == 0) copy_bias();
       slice_ = slice_ + 1 == slices_ ? 0 : slice_ + 1;
@@ -118,8 +139,8 @@ class SliceStream {
     for (int row = static_cast<int>(threadIdx.x) / kPanelChunks; row < Shape::kTileLatents; row += step) {
       const int32_t place = tile_ * Shape::kTileLatents + row;
       const bool valid = channel < job_.d_padded && place < job_.places;
-      const auto* from = valid ? job_.w + static_cast<int64_t>(job_.latent(place)) * job_.d_padded + channel
-                               : job_.w;
+      const auto* from =
+          valid ? job_.w + static_cast<int64_t>(job_.latent(place)) * job_.d_padded + channel : job_.w;
       copy_async_16(chunks_, first + panel_chunk(row, chunk), from, valid);
     }
   }
@@ -143,7 +164,7 @@ class SliceStream {
   Smem<uint4> chunks_;
   Smem<float> bias_;
   int slices_;
-  int32_t tile_;      // to be copied next, with slice_, into stage issued_
+  int32_t tile_;  // to be copied next, with slice_, into stage issued_
   int slice_ = 0, issued_ = 0;
   int stage_ = Shape::kStages - 1;  // that is read
 };
@@ -191,7 +212,8 @@ class WarpTile {
 #pragma unroll
       for (int block = 0; block < Shape::kBlocks; ++block) {
         const int channel = block * Shape::kBlockChannels + lane_id() % kQuad * Shape::kChunkChannels;
-        rows_[block] = row_fragments<kPrecision>(job.row_chunk(row, channel), job.row_chunk(row + 8, channel));
+        rows_[block] =
+            row_fragments<kPrecision>(job.row_chunk(row, channel), job.row_chunk(row + 8, channel));
       }
     }
   }
@@ -253,8 +275,8 @@ class WarpTile {
                                   const RowFragments& rows, int panel, int b) {
 #pragma unroll
     for (int j = 0; j < kTiles; ++j) {
-      multiply<kPrecision>(
-          sums[j], rows, stream.weights(panel, 8 * j + lane_id() / kQuad, kQuad * b + lane_id() % kQuad));
+      multiply<kPrecision>(sums[j], rows,
+                           stream.weights(panel, 8 * j + lane_id() / kQuad, kQuad * b + lane_id() % kQuad));
     }
   }
   /// Four channels in float, in the layout of the tensor cores' sums.
@@ -280,14 +302,15 @@ class WarpTile {
 };
 
 template <Precision kPrecision, int kWidth, int kSlots>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(EncodeResidency<EncodeShape<kPrecision, kWidth>, kSlots>::kThreads,
+                                  EncodeResidency<EncodeShape<kPrecision, kWidth>, kSlots>::kBlocks)
     encode_topk_kernel(const SaeDesc* saes, WorkList work, EncodeTarget target, int32_t splits) {
   using Shape = EncodeShape<kPrecision, kWidth>;
   const WorkItem item = work.items[blockIdx.x];
   const SaeDesc& sae = saes[item.sae];
   const int block_rows = static_cast<int>(blockDim.x) / kWarp * kWarpRows;
-  const EncodeJob<typename Shape::Element> job(sae, target, item.tile / splits * block_rows, item.tile % splits,
-                                               splits, Shape::kTileLatents);
+  const EncodeJob<typename Shape::Element> job(sae, target.dead, item.tile / splits * block_rows,
+                                               item.tile % splits, splits, Shape::kTileLatents);
   if (job.first_row >= job.rows) return;
 
   SmemArena arena;
@@ -295,7 +318,8 @@ __global__ void __launch_bounds__(256)
   const Smem<uint2> slots = arena.take<uint2>(block_rows / kWarpRows * kEntries);
   const int32_t warp_row = job.first_row + warp_id() * kWarpRows;
   const int32_t warp_rows = job.rows - warp_row;
-  CandidateLists<kSlots> lists(slots.part(warp_id() * kEntries, kEntries), job.k, warp_rows);
+  CandidateLists<kSlots> lists(slots.part(warp_id() * kEntries, kEntries), EncodeOutput::k_of(sae, target),
+                               warp_rows);
   WarpTile<kPrecision, kWidth> products(job);
   SliceStream<Shape> stream(arena, job, block_rows);
   for (int32_t tile = job.first_tile; tile < job.end_tile; ++tile) {
@@ -303,8 +327,8 @@ __global__ void __launch_bounds__(256)
     products.accumulate(sums, stream);
     lists.offer(sums, tile * Shape::kTileLatents);
   }
-  const int64_t first_slot = static_cast<int64_t>(warp_row) * job.k;
-  lists.finish(job.values + first_slot, job.indices + first_slot, warp_rows, job.latents);
+  const EncodeOutput output(sae, target, item.tile % splits, splits);
+  lists.finish(output.values, output.indices, warp_row, warp_rows, job.latents);
   if (lists.flags() != 0) atomic_or(&sae.state->flags, lists.flags());
 }
 

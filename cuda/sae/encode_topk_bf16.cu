@@ -1,11 +1,20 @@
-#include "cuda/kernels/encode_topk.cuh"
+#include "cuda/sae/encode_instance.cuh"
+
 namespace branchsae::cuda {
-template __global__ void encode_topk_kernel<Precision::kBf16,64,24>(const SaeDesc*, WorkList, EncodeTarget, int32_t);
-template __global__ void encode_topk_kernel<Precision::kBf16,128,24>(const SaeDesc*, WorkList, EncodeTarget, int32_t);
-template __global__ void encode_topk_kernel<Precision::kBf16,512,24>(const SaeDesc*, WorkList, EncodeTarget, int32_t);
-template __global__ void encode_topk_kernel<Precision::kBf16,512,32>(const SaeDesc*, WorkList, EncodeTarget, int32_t);
-template __global__ void encode_topk_kernel<Precision::kBf16,0,24>(const SaeDesc*, WorkList, EncodeTarget, int32_t);
-template __global__ void encode_topk_kernel<Precision::kTf32,256,24>(const SaeDesc*, WorkList, EncodeTarget, int32_t);
-template __global__ void encode_topk_kernel<Precision::kTf32,256,32>(const SaeDesc*, WorkList, EncodeTarget, int32_t);
-template __global__ void encode_topk_kernel<Precision::kF32,0,32>(const SaeDesc*, WorkList, EncodeTarget, int32_t);
+
+EncodeKernel encode_kernel_bf16(int32_t width, bool wide) {
+  switch (width) {
+    case 64:
+      return encode_instance<Precision::kBf16, 64>(wide);
+    case 128:
+      return encode_instance<Precision::kBf16, 128>(wide);
+    case 256:
+      return encode_instance<Precision::kBf16, 256>(wide);
+    case 512:
+      return encode_instance<Precision::kBf16, 512, 24>();
+    default:
+      return encode_instance<Precision::kBf16, 0>(wide);
+  }
 }
+
+}  // namespace branchsae::cuda
