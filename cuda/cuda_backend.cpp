@@ -20,7 +20,8 @@ namespace {
 
 class CudaBackend : public Backend {
  public:
-  CudaBackend(DeviceInfo info, int threads) : info_(std::move(info)), threads_(threads), groups_(info_.index) {}
+  CudaBackend(DeviceInfo info, int threads)
+      : info_(std::move(info)), threads_(threads), groups_(info_.index) {}
 
   std::string name() const override { return fmt::format("cuda:{}", info_.index); }
   std::string description() const override {

@@ -89,8 +89,7 @@ void check_selection(std::array<int64_t, 2> values, std::array<int64_t, 2> indic
 
 void check_decoded(const SaeSpec& spec, std::array<int64_t, 2> x_hat, int64_t tokens) {
   if (x_hat[0] == tokens && x_hat[1] == spec.d) return;
-  throw ShapeError(
-      fmt::format("x_hat has shape {}, it must be [{}, {}]", to_string(x_hat), tokens, spec.d));
+  throw ShapeError(fmt::format("x_hat has shape {}, it must be [{}, {}]", to_string(x_hat), tokens, spec.d));
 }
 
 void prepare_sums(const SaeSpec& spec, SaeEvalSums& sums) {

@@ -285,7 +285,8 @@ class CandidateLists {
     if (top == static_cast<uint32_t>(kInfinityBits)) flags_ |= kSawInf;
     return quad_max(static_cast<int32_t>(top));
   }
-  /// A row beyond the batch has none to tell of: its zeros times an infinite weight.
+  /// A row beyond the batch has none to tell of: its zeros times an infinite weight. (A row of the batch has
+  /// such a threshold only after kSawInf.)
   BRANCHSAE_DEVICE uint32_t drop_nans(HeldCandidates<kSlots>& held, uint32_t threshold) {
     const bool real = threshold != static_cast<uint32_t>(kInfinityBits);
     uint32_t top = 0;

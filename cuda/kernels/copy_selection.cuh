@@ -18,8 +18,8 @@ struct SelectionViews {
 
 __global__ void copy_selection_kernel(SelectionViews views) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; at < views.rows * views.slots;
-       at += step) {
+  for (int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+       at < views.rows * views.slots; at += step) {
     const int64_t row = at / views.slots, slot = at - row * views.slots;
     const bool there = slot < views.k;
     views.to_values[row * views.value_strides[0] + slot * views.value_strides[1]] =

@@ -31,8 +31,8 @@ struct TokenSums {
 };
 
 /// A warp's four channels of x_hat, scaled, from one token's selection; counts firings when `count_fired`.
-BRANCHSAE_DEVICE void decode_channels(const SaeDesc& sae, const EvaluateTarget& target, int64_t token, int channel,
-                                      bool count_fired, float (&sum)[4], int& active) {
+BRANCHSAE_DEVICE void decode_channels(const SaeDesc& sae, const EvaluateTarget& target, int64_t token,
+                                      int channel, bool count_fired, float (&sum)[4], int& active) {
   const bool mine = channel < sae.d_padded;
   if (mine) {
 #pragma unroll
@@ -56,8 +56,8 @@ BRANCHSAE_DEVICE void decode_channels(const SaeDesc& sae, const EvaluateTarget& 
 }
 
 /// Channel sums of the tile: each warp's in turn through shared memory [warps, 3, kDecodeChannels].
-BRANCHSAE_DEVICE void store_channels(const SaeDesc& sae, const double (&sums)[3][4], int first_channel, Smem<double> smem,
-                                     double* tile_channels) {
+BRANCHSAE_DEVICE void store_channels(const SaeDesc& sae, const double (&sums)[3][4], int first_channel,
+                                     Smem<double> smem, double* tile_channels) {
 #pragma unroll
   for (int q = 0; q < 3; ++q) {
 #pragma unroll
@@ -82,7 +82,8 @@ BRANCHSAE_DEVICE void add_channels(const SaeDesc& sae, const SaeBatch& batch, in
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     if (channel + i >= sae.d) continue;
-    const auto x = static_cast<double>(batch.tokens[row * batch.row_stride + (channel + i) * batch.column_stride]);
+    const auto x =
+        static_cast<double>(batch.tokens[row * batch.row_stride + (channel + i) * batch.column_stride]);
     const double x_hat = static_cast<double>(hat[i]) * inverse_scale, error = x_hat - x;
     channels[0][i] += x;
     channels[1][i] += x * x;
@@ -96,8 +97,8 @@ BRANCHSAE_DEVICE void add_channels(const SaeDesc& sae, const SaeBatch& batch, in
 
 /// Adds a pass of a warp over a token to the token's sums in shared memory [kEvaluateRows, 4].
 BRANCHSAE_DEVICE void add_token(Smem<double> tokens, int token, bool first, const TokenSums& sums) {
-  const double values[4] = {warp_sum(sums.squared_error), warp_sum(sums.squared_norm), warp_sum(sums.squared_hat),
-                            warp_sum(sums.product)};
+  const double values[4] = {warp_sum(sums.squared_error), warp_sum(sums.squared_norm),
+                            warp_sum(sums.squared_hat), warp_sum(sums.product)};
   if (lane_id() != 0) return;
 #pragma unroll
   for (int i = 0; i < 4; ++i)

@@ -10,7 +10,8 @@ namespace branchsae::cuda {
 
 __global__ void round_weights_kernel(const float* weights, Bf16* rounded, int64_t count) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x * 8;
-  for (int64_t at = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * 8; at < count; at += step) {
+  for (int64_t at = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * 8; at < count;
+       at += step) {
     const float4 a = reinterpret_cast<const float4*>(weights + at)[0];
     const float4 b = reinterpret_cast<const float4*>(weights + at)[1];
     *reinterpret_cast<uint4*>(rounded + at) =

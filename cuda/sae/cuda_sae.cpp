@@ -16,9 +16,12 @@ namespace {
 
 std::string encode_text(const SaeDesc& sae) {
   switch (encode_variant(sae, sae.k).route) {
-    case EncodeRoute::kTensor: return "selection beside the encode's product";
-    case EncodeRoute::kHopper: return "selection beside the encode's product (sm_90a)";
-    case EncodeRoute::kChunked: return "selection from chunks of tokens";
+    case EncodeRoute::kTensor:
+      return "selection beside the encode's product";
+    case EncodeRoute::kHopper:
+      return "selection beside the encode's product (sm_90a)";
+    case EncodeRoute::kChunked:
+      return "selection from chunks of tokens";
   }
   return "";
 }
@@ -150,7 +153,8 @@ void CudaSae::check_fault_sync() const {
     check(cudaMemsetAsync(plan_.fault, 0, sizeof fault, stream_.handle()), "clear the flags of decode");
   });
   if (fault != 0)
-    throw InputError(fmt::format("a latent index given to decode was outside 0..{} (-1: unused)", spec_.n - 1));
+    throw InputError(
+        fmt::format("a latent index given to decode was outside 0..{} (-1: unused)", spec_.n - 1));
 }
 
 SaeStats CudaSae::read_stats_sync() {
@@ -183,7 +187,8 @@ SaeGradients CudaSae::gradients_sync(View<const float, 2> tokens, const SaeStep&
   const int64_t n = spec_.n, d = spec_.d, decoder = spec_.tied ? 0 : n * d;
   const DeviceMemory memory = allocate(device_, (n * d + decoder + n + d) * 4, "gradients");
   auto* w = static_cast<float*>(memory.data());
-  const GradientArrays arrays{w, spec_.tied ? nullptr : w + n * d, w + n * d + decoder, w + n * d + decoder + n};
+  const GradientArrays arrays{w, spec_.tied ? nullptr : w + n * d, w + n * d + decoder,
+                              w + n * d + decoder + n};
   SaeGradients gradients{HostTensor({n, d}), spec_.tied ? HostTensor() : HostTensor({n, d}), HostTensor({n}),
                          HostTensor({d})};
   StepSums sums{};
@@ -195,7 +200,8 @@ SaeGradients CudaSae::gradients_sync(View<const float, 2> tokens, const SaeStep&
     inference_->backward(to, arrays);
     const auto download = [&](void* host, const void* from, size_t size_bytes) {
       if (size_bytes == 0) return;
-      check(cudaMemcpyAsync(host, from, size_bytes, cudaMemcpyDeviceToHost, to), "copy gradients to the host");
+      check(cudaMemcpyAsync(host, from, size_bytes, cudaMemcpyDeviceToHost, to),
+            "copy gradients to the host");
     };
     download(gradients.w.data(), arrays.w, gradients.w.values().size_bytes());
     download(gradients.w_dec.data(), arrays.w_dec, gradients.w_dec.values().size_bytes());
@@ -214,8 +220,8 @@ std::string CudaSae::description() const {
 }
 
 int64_t CudaSae::memory_bytes() const {
-  int64_t sum = memory_.size_bytes() + training_->memory_bytes() + inference_->memory_bytes() +
-                scratch_.size_bytes();
+  int64_t sum =
+      memory_.size_bytes() + training_->memory_bytes() + inference_->memory_bytes() + scratch_.size_bytes();
   for (const auto& [variant, list] : encode_lists_) sum += list.size_bytes();
   return sum;
 }

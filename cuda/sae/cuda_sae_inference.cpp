@@ -21,8 +21,9 @@ constexpr int64_t kMostCounted = int64_t{1} << 30;  // firings are counted in 32
 void CudaSae::note_slow_k(int64_t k) {
   if (k <= kMaxFusedK || noted_slow_k_) return;
   noted_slow_k_ = true;
-  log(LogLevel::kInfo, fmt::format("k = {} is above {}: the selection takes its slower path, the result is as exact",
-                                   k, kMaxFusedK));
+  log(LogLevel::kInfo,
+      fmt::format("k = {} is above {}: the selection takes its slower path, the result is as exact", k,
+                  kMaxFusedK));
 }
 
 // Tokens whose selections fit the executor's own arrays.
@@ -56,8 +57,8 @@ CudaSae::Encode CudaSae::prepare_encode(int64_t k) {
   return {variant, encode_list(variant), kept, encode_scratch(k)};
 }
 
-void CudaSae::encode_chunk(cudaStream_t stream, const Encode& encode, View<const float, 2> tokens, float* values,
-                           int32_t* indices) const {
+void CudaSae::encode_chunk(cudaStream_t stream, const Encode& encode, View<const float, 2> tokens,
+                           float* values, int32_t* indices) const {
   const SaeBatch batch = plain_batch(tokens);
   inference_->set_batches(stream, {&batch, 1});
   inference_->gather(stream);
@@ -69,7 +70,8 @@ void CudaSae::encode_chunk(cudaStream_t stream, const Encode& encode, View<const
   encode_topk(stream, encode.variant, inference_->descriptions(), encode.list, target);
 }
 
-void CudaSae::encode(Stream& stream, View<const float, 2> tokens, View<float, 2> values, View<int32_t, 2> indices) {
+void CudaSae::encode(Stream& stream, View<const float, 2> tokens, View<float, 2> values,
+                     View<int32_t, 2> indices) {
   check_tokens(spec_, tokens, kAnyBatch);
   check_selection(values.shape, indices.shape, tokens.shape[0]);
   const int64_t slots = values.shape[1], k = std::min(slots, spec_.n);
@@ -124,10 +126,12 @@ void CudaSae::evaluate_part_sync(const Encode& encode, View<const float, 2> toke
     for (int64_t first = 0; first < tokens.shape[0]; first += most) {
       const int64_t rows = std::min(most, tokens.shape[0] - first);
       encode_chunk(to, encode, tokens.rows(first, rows), sae.values, sae.indices);
-      evaluate_tokens(to, sae, inference_->descriptions(), plan_.evaluation, sae.values, sae.indices, rows, encode.k);
+      evaluate_tokens(to, sae, inference_->descriptions(), plan_.evaluation, sae.values, sae.indices, rows,
+                      encode.k);
     }
     const auto download = [&](void* host, const void* from, size_t size_bytes) {
-      check(cudaMemcpyAsync(host, from, size_bytes, cudaMemcpyDeviceToHost, to), "copy evaluation sums to the host");
+      check(cudaMemcpyAsync(host, from, size_bytes, cudaMemcpyDeviceToHost, to),
+            "copy evaluation sums to the host");
     };
     download(&totals, plan_.evaluation.sums, sizeof totals);
     download(channels.data(), plan_.evaluation.channels, channels.size() * sizeof(double));

@@ -49,8 +49,9 @@ void CudaSae::upload_vector(const HostTensor& tensor, float* values, int64_t cou
 HostTensor CudaSae::download_rows(const float* rows) const {
   HostTensor tensor({spec_.n, spec_.d});
   const size_t width = static_cast<size_t>(spec_.d) * sizeof(float);
-  check(cudaMemcpy2DAsync(tensor.data(), width, rows, static_cast<size_t>(plan_.training.d_padded) * sizeof(float),
-                          width, static_cast<size_t>(spec_.n), cudaMemcpyDeviceToHost, stream_.handle()),
+  check(cudaMemcpy2DAsync(tensor.data(), width, rows,
+                          static_cast<size_t>(plan_.training.d_padded) * sizeof(float), width,
+                          static_cast<size_t>(spec_.n), cudaMemcpyDeviceToHost, stream_.handle()),
         "copy rows of an autoencoder to the host");
   return tensor;
 }

@@ -44,18 +44,19 @@ void clear_evaluation(cudaStream_t stream, const SaeDesc& sae, const Evaluation&
   clear(stream, evaluation.fired, int64_t{sae.n} * 4);
 }
 
-void evaluate_tokens(cudaStream_t stream, const SaeDesc& sae, const SaeDesc* device_sae, const Evaluation& evaluation,
-                     const float* values, const int32_t* indices, int64_t rows, int64_t k) {
+void evaluate_tokens(cudaStream_t stream, const SaeDesc& sae, const SaeDesc* device_sae,
+                     const Evaluation& evaluation, const float* values, const int32_t* indices, int64_t rows,
+                     int64_t k) {
   const int64_t tiles = divide_up(rows, kEvaluateRows), count = int64_t{3} * sae.d_padded;
   const int64_t smem = smem_bytes<double>(kEvaluateRows * 4) + smem_bytes<int32_t>(kEvaluateRows) +
                        smem_bytes<double>(kEvaluateWarps * 3 * kDecodeChannels);
-  launch(evaluate_tokens_kernel, "evaluate_tokens", {.grid = tiles, .block = kEvaluateBlock, .smem_bytes = smem},
-         stream, device_sae,
+  launch(evaluate_tokens_kernel, "evaluate_tokens",
+         {.grid = tiles, .block = kEvaluateBlock, .smem_bytes = smem}, stream, device_sae,
          {values, indices, static_cast<int32_t>(k), evaluation.tile_sums, evaluation.tile_channels,
           evaluation.fired});
-  launch(sum_evaluation_kernel, "sum_evaluation", {.grid = divide_up(count, kSumBlock), .block = kSumBlock}, stream,
-         evaluation.tile_sums, evaluation.tile_channels, static_cast<int>(tiles), static_cast<int>(count),
-         evaluation.sums, evaluation.channels);
+  launch(sum_evaluation_kernel, "sum_evaluation", {.grid = divide_up(count, kSumBlock), .block = kSumBlock},
+         stream, evaluation.tile_sums, evaluation.tile_channels, static_cast<int>(tiles),
+         static_cast<int>(count), evaluation.sums, evaluation.channels);
 }
 
 void decode_tokens(cudaStream_t stream, const SaeDesc* device_sae, View<const float, 2> values,
@@ -69,7 +70,8 @@ void decode_tokens(cudaStream_t stream, const SaeDesc* device_sae, View<const fl
                           x_hat.shape[0],
                           static_cast<int32_t>(values.shape[1])};
   launch(decode_tokens_kernel, "decode_tokens",
-         {.grid = divide_up(views.rows, kDecodeWarps), .block = kDecodeBlock}, stream, device_sae, views, fault);
+         {.grid = divide_up(views.rows, kDecodeWarps), .block = kDecodeBlock}, stream, device_sae, views,
+         fault);
 }
 
 void copy_selection(cudaStream_t stream, const float* values, const int32_t* indices, int64_t k,
@@ -96,7 +98,8 @@ void round_weights(cudaStream_t stream, const SaeDesc& sae) {
   const int64_t count = int64_t{sae.n_padded} * sae.d_padded;
   const LaunchShape shape{.grid = std::min(divide_up(count, kBlock * 8), kMostBlocks), .block = kBlock};
   launch(round_weights_kernel, "round_weights", shape, stream, sae.w, sae.w16, count);
-  if (sae.tied == 0) launch(round_weights_kernel, "round_weights", shape, stream, sae.w_dec, sae.w16_dec, count);
+  if (sae.tied == 0)
+    launch(round_weights_kernel, "round_weights", shape, stream, sae.w_dec, sae.w16_dec, count);
 }
 
 }  // namespace branchsae::cuda

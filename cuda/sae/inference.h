@@ -23,8 +23,9 @@ void clear_evaluation(cudaStream_t stream, const SaeDesc& sae, const Evaluation&
 
 /// Adds the batch of `device_sae` (a copy of `sae` in device memory) to the totals.
 /// values, indices  [rows, k] contiguous, as encode_topk wrote them
-void evaluate_tokens(cudaStream_t stream, const SaeDesc& sae, const SaeDesc* device_sae, const Evaluation& evaluation,
-                     const float* values, const int32_t* indices, int64_t rows, int64_t k);
+void evaluate_tokens(cudaStream_t stream, const SaeDesc& sae, const SaeDesc* device_sae,
+                     const Evaluation& evaluation, const float* values, const int32_t* indices, int64_t rows,
+                     int64_t k);
 
 /// x_hat [rows, d] in unscaled units from values, indices [rows, k]; all strided. An index outside -1..n-1
 /// counts as unused and sets *fault to 1.

@@ -144,7 +144,8 @@ struct SaeDesc {
   StepSums* step_sums;
 };
 
-/// Evaluation sums in unscaled units (SaeEvalSums in engine/sae.h), of a tile of kEvaluateRows tokens or of all.
+/// Evaluation sums in unscaled units (SaeEvalSums in engine/sae.h), of a tile of kEvaluateRows tokens or of
+/// all.
 struct EvaluateSums {
   double squared_error, squared_norm, cosine;
   int64_t active;

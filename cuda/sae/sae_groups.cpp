@@ -69,8 +69,8 @@ SaeGroups::Group& SaeGroups::group_of(std::span<CudaSae* const> saes) {
 void SaeGroups::step(Stream& stream, std::span<SaeExecutor* const> saes,
                      std::span<const View<const float, 2>> tokens, std::span<const SaeStep> steps) {
   if (saes.size() != tokens.size() || saes.size() != steps.size()) {
-    throw ShapeError(fmt::format("a group step of {} autoencoders was given {} batches and {} settings", saes.size(),
-                                 tokens.size(), steps.size()));
+    throw ShapeError(fmt::format("a group step of {} autoencoders was given {} batches and {} settings",
+                                 saes.size(), tokens.size(), steps.size()));
   }
   const std::vector<CudaSae*> members = members_of(saes, device_);
   if (members.size() < 2 || !all_different(members)) {

@@ -1,6 +1,6 @@
 #pragma once
-/// Steps of several autoencoders with launches in common: at every stage one launch for all that take the same
-/// variant of its kernel. An autoencoder's bits are those of its own step.
+/// Steps of several autoencoders with launches in common: at every stage one launch for all that take the
+/// same variant of its kernel. An autoencoder's bits are those of its own step.
 #include <list>
 #include <memory>
 #include <span>

@@ -50,7 +50,8 @@ SaeLaunches::SaeLaunches(int device, std::span<const SaeDesc> saes)
 }
 
 template <class Variant, class VariantOf, class AddWork>
-SaeLaunches::Stage<Variant> SaeLaunches::stage(std::span<const SaeDesc> saes, VariantOf variant_of, AddWork add_work) {
+SaeLaunches::Stage<Variant> SaeLaunches::stage(std::span<const SaeDesc> saes, VariantOf variant_of,
+                                               AddWork add_work) {
   std::map<Variant, std::vector<WorkItem>> by_variant;
   for (const int32_t i : order_) {
     const SaeDesc& sae = saes[static_cast<size_t>(i)];
@@ -60,7 +61,8 @@ SaeLaunches::Stage<Variant> SaeLaunches::stage(std::span<const SaeDesc> saes, Va
   Stage<Variant> result;
   for (const auto& [variant, work] : by_variant) {
     if (work.empty()) continue;
-    result.emplace_back(variant, Range{static_cast<int64_t>(host_items_.size()), static_cast<int32_t>(work.size())});
+    result.emplace_back(variant,
+                        Range{static_cast<int64_t>(host_items_.size()), static_cast<int32_t>(work.size())});
     host_items_.insert(host_items_.end(), work.begin(), work.end());
   }
   return result;
@@ -87,7 +89,8 @@ void SaeLaunches::list_encodes(std::span<const SaeDesc> saes) {
   merge_ = list(saes, [&](int32_t i, const SaeDesc& sae, auto& work) {
     append(work, merge_work(i, sae, main_variant(sae)));
   });
-  list_dead_ = list(saes, [&](int32_t i, const SaeDesc& sae, auto& work) { append(work, list_dead_work(i, sae)); });
+  list_dead_ =
+      list(saes, [&](int32_t i, const SaeDesc& sae, auto& work) { append(work, list_dead_work(i, sae)); });
   encode_dead_ = stage<EncodeVariant>(saes, dead_variant, [&](int32_t i, const SaeDesc& sae, auto& work) {
     if (sae.aux_k > 0) append(work, encode_work(i, sae, dead_variant(sae)));
   });
@@ -143,10 +146,12 @@ void SaeLaunches::gather(cudaStream_t stream) const {
   for (const auto& [variant, range] : gather_) gather_tokens(stream, variant, descriptions(), items(range));
 }
 
-void SaeLaunches::encode(cudaStream_t stream, const Stage<EncodeVariant>& stage, Range merges, bool dead) const {
+void SaeLaunches::encode(cudaStream_t stream, const Stage<EncodeVariant>& stage, Range merges,
+                         bool dead) const {
   EncodeTarget target;
   target.dead = dead;
-  for (const auto& [variant, range] : stage) encode_topk(stream, variant, descriptions(), items(range), target);
+  for (const auto& [variant, range] : stage)
+    encode_topk(stream, variant, descriptions(), items(range), target);
   if (merges.count > 0) merge_topk(stream, descriptions(), items(merges), target);
 }
 
@@ -156,7 +161,8 @@ void SaeLaunches::forward(cudaStream_t stream) const {
     list_dead(stream, descriptions(), items(list_dead_));
     encode(stream, encode_dead_, merge_dead_, true);
   }
-  for (const auto& [variant, range] : decode_grad_) decode_grad(stream, variant, descriptions(), items(range));
+  for (const auto& [variant, range] : decode_grad_)
+    decode_grad(stream, variant, descriptions(), items(range));
   check_step(stream, descriptions(), items(check_));
 }
 

@@ -30,7 +30,8 @@ class SaeLaunches {
   /// All of a training step on the batches that were set: one graph, captured at the first call. With
   /// sync_debug() kernel by kernel.
   void step(cudaStream_t stream);
-  /// Its parts: gather_tokens; then up to the sums of the loss; then the rest, or gradients instead of updates.
+  /// Its parts: gather_tokens; then up to the sums of the loss; then the rest, or gradients instead of
+  /// updates.
   void gather(cudaStream_t stream) const;
   void forward(cudaStream_t stream) const;
   void backward(cudaStream_t stream, const GradientArrays& gradients = {}) const;

@@ -24,9 +24,12 @@ double mebibytes(int64_t bytes) {
 
 Precision precision_of(SaePrecision precision) {
   switch (precision) {
-    case SaePrecision::kF32: return Precision::kF32;
-    case SaePrecision::kTf32: return Precision::kTf32;
-    case SaePrecision::kBf16: return Precision::kBf16;
+    case SaePrecision::kF32:
+      return Precision::kF32;
+    case SaePrecision::kTf32:
+      return Precision::kTf32;
+    case SaePrecision::kBf16:
+      return Precision::kBf16;
   }
   throw InputError("an autoencoder's precision must be fp32, tf32 or bf16");
 }
@@ -35,11 +38,13 @@ void check_counts(const SaeSpec& spec) {
   check_spec(spec);
   const int64_t most = kMostCount - kRowPadding;
   if (spec.max_batch > most / (spec.k + spec.aux_k)) {
-    throw InputError(fmt::format("batch {} with k = {} and auxk = {} has more than {} pairs; use a smaller --batch",
-                                 spec.max_batch, spec.k, spec.aux_k, most));
+    throw InputError(
+        fmt::format("batch {} with k = {} and auxk = {} has more than {} pairs; use a smaller --batch",
+                    spec.max_batch, spec.k, spec.aux_k, most));
   }
   if (spec.n > most || spec.d > most) {
-    throw InputError(fmt::format("an autoencoder of {} x {} is too large for the CUDA kernels", spec.n, spec.d));
+    throw InputError(
+        fmt::format("an autoencoder of {} x {} is too large for the CUDA kernels", spec.n, spec.d));
   }
 }
 
@@ -140,8 +145,9 @@ std::string no_room_message(const SaeSpec& spec, const Workspace& workspace, std
     break;
   }
   const std::string free = free_bytes ? fmt::format(", {:.1f} MiB are free", mebibytes(*free_bytes)) : "";
-  return fmt::format("out of memory on {}: an autoencoder of {} x {} with batch {} needs {:.1f} MiB ({}){}; {}",
-                     device, spec.n, spec.d, spec.max_batch, mebibytes(workspace.size_bytes()), parts, free, advice);
+  return fmt::format(
+      "out of memory on {}: an autoencoder of {} x {} with batch {} needs {:.1f} MiB ({}){}; {}", device,
+      spec.n, spec.d, spec.max_batch, mebibytes(workspace.size_bytes()), parts, free, advice);
 }
 
 }  // namespace branchsae::cuda

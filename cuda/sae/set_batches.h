@@ -8,7 +8,8 @@
 
 namespace branchsae::cuda {
 
-/// *saes[i].batch = batches[i]. The values travel in the launches' arguments: `batches` may be reused at once.
+/// *saes[i].batch = batches[i]. The values travel in the launches' arguments: `batches` may be reused at
+/// once.
 void set_batches(cudaStream_t stream, const SaeDesc* saes, std::span<const SaeBatch> batches);
 
 }  // namespace branchsae::cuda

@@ -98,7 +98,8 @@ TEST_CASE("gather_tokens: scaled, centred, padded; sums by tile; the same for an
         std::vector<float> centre(static_cast<size_t>(sae.d_padded));
         for (int32_t j = 0; j < d; ++j) centre[static_cast<size_t>(j)] = 0.5F * static_cast<float>(j % 5);
         const Buffer<float> b_pre(centre);
-        const Layout layouts[] = {{"rows", d, 1}, {"wider rows", d + 3, 1}, {"columns", 1, rows}, {"neither", 2 * d, 2}};
+        const Layout layouts[] = {
+            {"rows", d, 1}, {"wider rows", d + 3, 1}, {"columns", 1, rows}, {"neither", 2 * d, 2}};
         Result first;
         for (const Layout& layout : layouts) {
           CAPTURE(layout.name);
@@ -170,11 +171,13 @@ TEST_CASE("gather_tokens: a smaller batch leaves no rows of a larger one where t
     SaeBatch values{};
     values.tokens = tokens.data(), values.row_stride = 16, values.column_stride = 1, values.rows = rows;
     set_batches(stream(), saes.data(), {&values, 1});
-    gather_tokens(stream(), GatherVariant::kFloat, saes.data(), {work.data(), static_cast<int32_t>(items.size())});
+    gather_tokens(stream(), GatherVariant::kFloat, saes.data(),
+                  {work.data(), static_cast<int32_t>(items.size())});
   }
   synchronize();
   const std::vector<float> found = x.download();
-  for (int32_t row = 0; row < kRowPadding; ++row) CHECK(found[static_cast<size_t>(row) * 16] == (row < 5 ? 1.5F : 0.0F));
+  for (int32_t row = 0; row < kRowPadding; ++row)
+    CHECK(found[static_cast<size_t>(row) * 16] == (row < 5 ? 1.5F : 0.0F));
 }
 
 TEST_CASE("set_batches: more than fit one launch") {

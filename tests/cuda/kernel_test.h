@@ -77,8 +77,8 @@ class Buffer {
 
 /// Equal bit for bit: NaN equals itself, 0 differs from -0.
 template <class T>
-  requires(std::has_unique_object_representations_v<T> || std::is_floating_point_v<T>)
-bool same_bits(const T& a, const T& b) {
+requires(std::has_unique_object_representations_v<T> ||
+         std::is_floating_point_v<T>) bool same_bits(const T& a, const T& b) {
   return std::memcmp(&a, &b, sizeof(T)) == 0;
 }
 template <class T>

@@ -56,14 +56,16 @@ std::string message_of(const std::function<void()>& body) {
 
 TEST_CASE("a step allocates nothing, alone and in a group") {
   const SaeSpec spec = small_spec();
-  const auto first = make_loaded(spec, random_parameters(spec, 1)), second = make_loaded(spec, random_parameters(spec, 2));
+  const auto first = make_loaded(spec, random_parameters(spec, 1)),
+             second = make_loaded(spec, random_parameters(spec, 2));
   OnDevice<float> x(normal_tensor({64, spec.d}, 1, 3));
   const auto stream = sae_backend().make_stream();
   const std::vector<SaeExecutor*> saes = {first.get(), second.get()};
   const auto step_both = [&](int i) {
     const View<const float, 2> tokens = x.matrix().rows(0, 64 - i);
     first->step(*stream, tokens, step_of(i));
-    sae_backend().step_group(*stream, saes, std::vector{tokens, tokens}, std::vector{step_of(i + 1), step_of(i)});
+    sae_backend().step_group(*stream, saes, std::vector{tokens, tokens},
+                             std::vector{step_of(i + 1), step_of(i)});
   };
   step_both(0);  // graphs are captured, the group is made
   const int64_t before = emulator::live_allocations();
@@ -120,8 +122,9 @@ TEST_CASE("too little memory: what, how large, how much is free, what would fit;
   CHECK_NOTHROW(sae_backend().make_sae(spec));
   // Where no batch would fit, it says what else to do.
   spec.n = 1 << 17;
-  CHECK(message_of([&] { sae_backend().make_sae(spec); }).find("fewer --tap at a time or use a smaller --expansion") !=
-        std::string::npos);
+  CHECK(message_of([&] {
+          sae_backend().make_sae(spec);
+        }).find("fewer --tap at a time or use a smaller --expansion") != std::string::npos);
   model.memory_bytes = whole;
   CHECK(emulator::live_allocations() == before);
   OnDevice<float> x(normal_tensor({64, 48}, 1, 3));
@@ -170,7 +173,8 @@ TEST_CASE("a launch that fails is reported with the kernel's name, and the execu
   CHECK(failures > 8);
 }
 
-TEST_CASE("an error inside a kernel comes with the next wait; with --sync-debug at once, with the kernel's name") {
+TEST_CASE(
+    "an error inside a kernel comes with the next wait; with --sync-debug at once, with the kernel's name") {
   const SaeSpec spec = small_spec();
   OnDevice<float> x(normal_tensor({64, 48}, 1, 3));
   const auto sae = make_loaded(spec, random_parameters(spec, 1));
@@ -196,7 +200,8 @@ TEST_CASE("an error inside a kernel comes with the next wait; with --sync-debug 
 TEST_CASE("--sync-debug changes no bit") {
   const SaeSpec spec = small_spec();
   OnDevice<float> x(normal_tensor({64, 48}, 1, 3));
-  const auto plain = make_loaded(spec, random_parameters(spec, 1)), debugged = make_loaded(spec, random_parameters(spec, 1));
+  const auto plain = make_loaded(spec, random_parameters(spec, 1)),
+             debugged = make_loaded(spec, random_parameters(spec, 1));
   for (int i = 0; i < 3; ++i) {
     step_sync(*plain, x.matrix(), step_of(i));
     const SyncDebugScope debug;
@@ -209,7 +214,8 @@ TEST_CASE("work on several streams is in order although no stream has run yet") 
   const SettingsScope scope;
   const SaeSpec spec = small_spec();
   OnDevice<float> x(normal_tensor({64, 48}, 1, 3));
-  const auto serial = make_loaded(spec, random_parameters(spec, 1)), spread = make_loaded(spec, random_parameters(spec, 1));
+  const auto serial = make_loaded(spec, random_parameters(spec, 1)),
+             spread = make_loaded(spec, random_parameters(spec, 1));
   const auto other = make_loaded(spec, random_parameters(spec, 2));
   for (int i = 0; i < 4; ++i) step_sync(*serial, x.matrix(), step_of(i));
   emulator::settings().defer = true;
@@ -238,7 +244,8 @@ TEST_CASE("a stream waits for another") {
     if (waits) second->wait_for(*first);
     backend.copy_rows(*second, middle.matrix(10, 10), end.matrix(10, 10));
     second->synchronize();
-    // The emulator runs nothing that was not asked for: without the wait the copy is of what was there before.
+    // The emulator runs nothing that was not asked for: without the wait the copy is of what was there
+    // before.
     CHECK((end.host() == values) == waits);
     emulator::settings().defer = false;
     first->synchronize();
@@ -272,6 +279,7 @@ TEST_CASE("pinned memory can be copied from and to; too much is refused") {
   CHECK(back == std::vector<float>(100, 2.5F));
   CHECK(backend.allocate_pinned(0, "nothing").data() == nullptr);
   emulator::fail_allocation(1);
-  CHECK(message_of([&] { backend.allocate_pinned(1 << 20, "images"); }).find("\"images\" 1.0 MiB of pinned host memory") !=
-        std::string::npos);
+  CHECK(message_of([&] {
+          backend.allocate_pinned(1 << 20, "images");
+        }).find("\"images\" 1.0 MiB of pinned host memory") != std::string::npos);
 }

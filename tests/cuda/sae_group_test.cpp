@@ -42,7 +42,8 @@ std::unique_ptr<SaeExecutor> make(const Member& member, uint64_t seed) {
 
 SaeStep step_of(int i, float learning_rate) {
   SaeStep step;
-  step.learning_rate = learning_rate, step.adam_step = i + 1, step.dead_after = 100, step.aux_alpha = 1.0F / 32;
+  step.learning_rate = learning_rate, step.adam_step = i + 1, step.dead_after = 100,
+  step.aux_alpha = 1.0F / 32;
   return step;
 }
 
@@ -65,7 +66,8 @@ struct Family {
   void prepare(int i) {
     views.clear(), steps.clear();
     for (size_t s = 0; s < saes.size(); ++s) {
-      views.push_back(View<const float, 2>(tokens[s]->matrix()).rows(0, 70 - (i * 13 + static_cast<int64_t>(s) * 5) % 60));
+      views.push_back(View<const float, 2>(tokens[s]->matrix())
+                          .rows(0, 70 - (i * 13 + static_cast<int64_t>(s) * 5) % 60));
       steps.push_back(step_of(i, 1e-3F * static_cast<float>(s + 1)));
     }
   }
@@ -144,7 +146,8 @@ TEST_CASE("an autoencoder that is gone is in no group any more") {
   Family kept(3), alone(3);
   {
     Family gone(3);
-    for (size_t s = 0; s < 3; ++s) gone.pointers[s == 0 ? 0 : s] = s == 0 ? kept.pointers[0] : gone.pointers[s];
+    for (size_t s = 0; s < 3; ++s)
+      gone.pointers[s == 0 ? 0 : s] = s == 0 ? kept.pointers[0] : gone.pointers[s];
     gone.prepare(0);
     sae_backend().step_group(*stream, gone.pointers, gone.views, gone.steps);
   }

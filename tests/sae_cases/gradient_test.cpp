@@ -152,9 +152,10 @@ void check_gradients(const Variant& variant, const Shape3& shape, SaePrecision p
 }  // namespace
 
 TEST_CASE("gradients agree with the reference in every variant, shape and level") {
-  // Ragged tokens, widths and latents; more than one chunk; both gradient schemes of the CPU (the last two are
-  // sorted).
-  std::vector<Shape3> shapes = {{1, 5, 9, 3}, {50, 24, 200, 8}, {131, 64, 1100, 32}, {97, 80, 2500, 33}, {70, 150, 2100, 70}};
+  // Ragged tokens, widths and latents; more than one chunk; both gradient schemes of the CPU (the last two
+  // are sorted).
+  std::vector<Shape3> shapes = {
+      {1, 5, 9, 3}, {50, 24, 200, 8}, {131, 64, 1100, 32}, {97, 80, 2500, 33}, {70, 150, 2100, 70}};
   if (slow_device()) shapes = {{1, 5, 9, 3}, {50, 24, 200, 8}, {131, 64, 400, 32}, {40, 150, 300, 70}};
   for_each_level([&] {
     for (const Shape3& shape : shapes) {
@@ -173,7 +174,8 @@ TEST_CASE("gradients in lower precisions agree with the reference") {
 }
 
 TEST_CASE("steps follow the reference") {
-  const std::vector<int64_t> widths = slow_device() ? std::vector<int64_t>{24, 80} : std::vector<int64_t>{24, 160};
+  const std::vector<int64_t> widths =
+      slow_device() ? std::vector<int64_t>{24, 80} : std::vector<int64_t>{24, 160};
   for_each_level([&] {
     for (const Variant& variant : kVariants) {
       for (const int64_t d : widths) {  // on the CPU: scattered, sorted

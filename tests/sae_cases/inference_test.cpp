@@ -190,7 +190,8 @@ TEST_CASE("statistics: variance of the batch, sums over steps, reset by reading"
 }
 
 TEST_CASE("a token's width that is no multiple of a vector does not read past its end") {
-  // The last token ends where the memory ends; the address sanitizer build and the emulator's guards check it.
+  // The last token ends where the memory ends; the address sanitizer build and the emulator's guards check
+  // it.
   for (const int64_t d : {1, 3, 15, 17, 31}) {
     SaeSpec spec = small_spec();
     spec.d = d;
@@ -217,7 +218,8 @@ TEST_CASE("wrong shapes are refused by name") {
   CHECK_THROWS_AS(sae->gradients_sync(many.matrix(), {}), ShapeError);
   HostTensor values({10, 4});
   std::vector<int32_t> indices(40);
-  CHECK_THROWS_AS(sae->encode(*stream, good.matrix(), values.matrix(), {indices.data(), {10, 3}}), ShapeError);
+  CHECK_THROWS_AS(sae->encode(*stream, good.matrix(), values.matrix(), {indices.data(), {10, 3}}),
+                  ShapeError);
   SaeEvalSums sums;
   CHECK_THROWS_AS(sae->evaluate_sync(good.matrix(), -1, sums), InputError);
   sums.channel_sum.resize(7);

@@ -26,7 +26,8 @@ int64_t batch() {
 
 SaeSpec spec_of(const Setup& setup, SaePrecision precision) {
   SaeSpec spec;
-  spec.d = setup.d, spec.n = slow_device() ? setup.n / 4 : setup.n, spec.k = setup.k, spec.aux_k = setup.aux_k;
+  spec.d = setup.d, spec.n = slow_device() ? setup.n / 4 : setup.n, spec.k = setup.k,
+  spec.aux_k = setup.aux_k;
   spec.tied = setup.tied, spec.unit_norm = setup.unit_norm, spec.max_batch = batch();
   spec.precision = precision;
   return spec;
@@ -37,7 +38,8 @@ void train(SaeExecutor& sae, int first_step, int steps) {
   OnDevice<float> x(normal_tensor({batch(), sae.spec().d}, 1, 31));
   for (int i = first_step; i < first_step + steps; ++i) {
     SaeStep step;
-    step.learning_rate = 1e-2F, step.adam_step = i + 1, step.dead_after = batch() / 2, step.aux_alpha = 1.0F / 32;
+    step.learning_rate = 1e-2F, step.adam_step = i + 1, step.dead_after = batch() / 2,
+    step.aux_alpha = 1.0F / 32;
     step_sync(sae, x.matrix().rows(0, sizes[i]), step);
   }
 }

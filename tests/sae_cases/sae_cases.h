@@ -20,7 +20,8 @@ SaeParameters random_parameters(const SaeSpec& spec, uint64_t seed);
 void normalise_decoder(const SaeSpec& spec, SaeParameters& parameters);
 SaeParameters clone(const SaeParameters& parameters);
 
-std::unique_ptr<SaeExecutor> make_loaded(const SaeSpec& spec, const SaeParameters& parameters, int threads = 2);
+std::unique_ptr<SaeExecutor> make_loaded(const SaeSpec& spec, const SaeParameters& parameters,
+                                         int threads = 2);
 
 /// A copy in the device's memory, ready to be read.
 template <class T>
@@ -31,7 +32,9 @@ class OnDevice {
     sae_backend().copy_to_device(*stream, buffer_.data(), values, count * static_cast<int64_t>(sizeof(T)));
     stream->synchronize();
   }
-  explicit OnDevice(const HostTensor& tensor) : OnDevice(tensor.data(), tensor.size()) { shape_ = tensor.shape(); }
+  explicit OnDevice(const HostTensor& tensor) : OnDevice(tensor.data(), tensor.size()) {
+    shape_ = tensor.shape();
+  }
   explicit OnDevice(const std::vector<T>& values)
       : OnDevice(values.data(), static_cast<int64_t>(values.size())) {}
 
@@ -41,7 +44,8 @@ class OnDevice {
   std::vector<T> host() const {
     std::vector<T> values(static_cast<size_t>(buffer_.size()));
     const auto stream = sae_backend().make_stream();
-    sae_backend().copy_to_host(*stream, values.data(), buffer_.data(), buffer_.size() * static_cast<int64_t>(sizeof(T)));
+    sae_backend().copy_to_host(*stream, values.data(), buffer_.data(),
+                               buffer_.size() * static_cast<int64_t>(sizeof(T)));
     stream->synchronize();
     return values;
   }

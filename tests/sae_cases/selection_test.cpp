@@ -155,7 +155,8 @@ TEST_CASE("NaN is never selected, infinity is, and both are flagged") {
                               {"infinity", kInfinity, kInfinity, false, true},
                               {"minus infinity", -kInfinity, -kInfinity, false, false},
                               {"both", kNan, kInfinity, true, true}};
-  const std::vector<int64_t> sizes = slow_device() ? std::vector<int64_t>{40, 200} : std::vector<int64_t>{40, 1024, 2100};
+  const std::vector<int64_t> sizes =
+      slow_device() ? std::vector<int64_t>{40, 200} : std::vector<int64_t>{40, 1024, 2100};
   for_each_level([&] {
     for (const Special& special : specials) {
       for (const int64_t n : sizes) {
@@ -241,7 +242,8 @@ TEST_CASE("another k than the trained one, unused slots, strided tokens") {
   const auto transposed = [](const float* data) { return View<const float, 2>(data, {50, 24}, {1, 50}); };
   for_each_level([&] {
     const auto sae = make_loaded(spec, exact, 1);
-    for (const int64_t k : {int64_t{1}, int64_t{8}, int64_t{16}, int64_t{50}, int64_t{100}, spec.n, spec.n + 100}) {
+    for (const int64_t k :
+         {int64_t{1}, int64_t{8}, int64_t{16}, int64_t{50}, int64_t{100}, spec.n, spec.n + 100}) {
       CAPTURE(k);
       const int64_t kept = std::min(k, spec.n);
       CHECK(encode_lists(*sae, some(wide.data()), k) == expected.encode(some(host.data()), kept));
@@ -261,7 +263,8 @@ TEST_CASE("selections go into strided memory, more tokens than a batch at once")
   OnDevice<float> values(std::vector<float>(173 * 12, -7.0F));
   OnDevice<int32_t> indices(std::vector<int32_t>(173 * 12, -7));
   const auto stream = sae_backend().make_stream();
-  sae->encode(*stream, tokens.matrix(), values.matrix(173, 12).columns(2, 9), indices.matrix(173, 12).columns(2, 9));
+  sae->encode(*stream, tokens.matrix(), values.matrix(173, 12).columns(2, 9),
+              indices.matrix(173, 12).columns(2, 9));
   stream->synchronize();
   const std::vector<float> found_values = values.host();
   const std::vector<int32_t> found = indices.host();

@@ -10,8 +10,8 @@ using namespace branchsae::test;
 namespace {
 
 constexpr int64_t kWidth = 16, kAtoms = 32, kActive = 3, kBatch = 192, kSteps = 300, kEvery = 50;
-// Training amplifies small differences. With these sizes and this learning rate starting weights that are off by
-// 0.1 %, a quarter of what bf16 rounds off, move the reference's own losses by up to 1.1 %.
+// Training amplifies small differences. With these sizes and this learning rate starting weights that are off
+// by 0.1 %, a quarter of what bf16 rounds off, move the reference's own losses by up to 1.1 %.
 constexpr double kTolerance = 0.02;
 
 /// Tokens: sums of kActive of kAtoms random directions with weights in 0.5..1.5, and a little noise.
@@ -69,7 +69,8 @@ std::vector<double> reference_losses(const Kind& kind, const HostTensor& tokens)
 }
 
 /// `tokens` in the memory of `backend`.
-std::vector<double> losses_of(Backend& backend, const Kind& kind, SaePrecision precision, View<const float, 2> tokens) {
+std::vector<double> losses_of(Backend& backend, const Kind& kind, SaePrecision precision,
+                              View<const float, 2> tokens) {
   const auto sae = backend.make_sae(spec_of(kind, precision));
   sae->load_sync(start_of(kind));
   const auto stream = backend.make_stream();
@@ -88,7 +89,8 @@ void check_close(const std::vector<double>& losses, const std::vector<double>& e
     CHECK(std::abs(losses[i] / expected[i] - 1) < kTolerance);
     worst = std::max(worst, std::abs(losses[i] / expected[i] - 1));
   }
-  MESSAGE("largest difference of the loss: ", 100 * worst, " %; loss from ", losses.front(), " to ", losses.back());
+  MESSAGE("largest difference of the loss: ", 100 * worst, " %; loss from ", losses.front(), " to ",
+          losses.back());
 }
 
 }  // namespace
