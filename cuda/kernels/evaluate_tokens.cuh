@@ -3,8 +3,8 @@
 // weights, unscaled units. Partial sums of a tile of tokens, which sum_evaluation adds up.
 // Work     2Bkd FLOP and 10Bd in double; reads 4Bkd bytes of weight rows (from L2 where W fits) and 4Bd of
 //          tokens. B=4096 d=512 k=32: 268 MB of L2 reads, 49 us at 5.5 TB/s. Not measured on a GPU.
-// Launch   block 256; an item is a tile of kEvaluateRows tokens; a warp takes every eighth of its tokens, four
-//          neighbouring channels a lane
+// Launch   block 256; an item is a tile of kEvaluateRows tokens; a warp takes every eighth of its
+//          tokens, four neighbouring channels a lane
 // Limits   any k, any strides of the tokens (coalesced when channels are neighbours)
 // Order    deterministic: fixed warps for tokens, warps added in order; firings are integer atomics
 #include "cuda/arch/smem.cuh"
