@@ -22,6 +22,9 @@ cudaStream_t stream();
 /// Waits for it; throws for what failed.
 void synchronize();
 
+/// Leaves out the emulator's checks for races from now on: for long runs of kernels that had them elsewhere.
+void relax_checks();
+
 /// Runs `body` under every order of threads and blocks that the emulator has, or twice on a device.
 /// `describe` is told each time how it runs.
 void for_each_order(const std::function<void(std::string_view how)>& body);

@@ -57,6 +57,10 @@ std::vector<SaePrecision> precisions() {
 TEST_CASE("two runs give the same bytes, and going on from a saved state those of not stopping") {
   for (const SaePrecision precision : precisions()) {
     for (const Setup& setup : kSetups) {
+      // In lower precisions the slow device takes one setup without and one with AuxK.
+      if (slow_device() && precision != SaePrecision::kF32 && setup.n != kSetups[1].n &&
+          setup.n != kSetups[2].n)
+        continue;
       CAPTURE(setup.name);
       CAPTURE(to_string(precision));
       const SaeSpec spec = spec_of(setup, precision);

@@ -11,6 +11,8 @@ Backend& sae_backend(int threads = 2);
 /// Calls `body` for everything the device computes in a way of its own (instruction sets), and captures the
 /// name.
 void for_each_level(const std::function<void()>& body);
+/// A long run begins, of what shorter cases have shown to be sound: the device may check less.
+void relax_checks();
 /// Cases leave out what only adds size.
 bool slow_device();
 
