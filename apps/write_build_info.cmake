@@ -3,6 +3,9 @@ execute_process(COMMAND git -C ${SOURCE} describe --always --dirty --abbrev=12 -
                 OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
 if(failed)
   set(commit unknown)
+  if(DEFINED ENV{BRANCHSAE_COMMIT}) # sources without git's folder: in a container, from an archive
+    set(commit $ENV{BRANCHSAE_COMMIT})
+  endif()
 endif()
 set(text "#pragma once
 namespace branchsae::apps {

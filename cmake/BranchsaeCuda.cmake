@@ -2,6 +2,7 @@
 # Sets BRANCHSAE_HAS_CUDA and BRANCHSAE_CUDA_SUMMARY. The language is enabled here, in the top folder, because every
 # program that links the backend needs it.
 set(BRANCHSAE_CUDA_ARCHITECTURES "80;90a-real" CACHE STRING "Compute capabilities the kernels are compiled for")
+option(BRANCHSAE_CUDA_FAT "Compile the kernels for every architecture they are meant for; overrides the list" OFF)
 set(BRANCHSAE_CUDA_MINIMUM 12.0) # the first whose nvcc speaks C++20
 
 # Sets `missing` to what stands in the way of a CUDA build; empty when nothing does.
@@ -40,6 +41,16 @@ function(branchsae_find_cuda missing)
   set(${missing} "" PARENT_SCOPE)
 endfunction()
 
+# What a released program carries: machine code for sm_80 to sm_100, and PTX of the newest that later ones translate.
+function(branchsae_fat_architectures out)
+  if(CUDAToolkit_VERSION VERSION_GREATER_EQUAL 12.8)
+    set(${out} "80-real;86-real;89-real;90a-real;100" PARENT_SCOPE)
+  else()
+    message(STATUS "CUDA ${CUDAToolkit_VERSION} does not know sm_100; the fat binary ends at sm_90a")
+    set(${out} "80-real;86-real;89-real;90a-real;90-virtual" PARENT_SCOPE)
+  endif()
+endfunction()
+
 function(branchsae_cudnn_version out)
   set(version "unknown version")
   set(header ${BRANCHSAE_CUDNN_INCLUDE}/cudnn_version.h)
@@ -50,6 +61,16 @@ function(branchsae_cudnn_version out)
     endif()
   endif()
   set(${out} ${version} PARENT_SCOPE)
+endfunction()
+
+# How a target's device code is compiled.
+function(branchsae_cuda_options target)
+  set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_RUNTIME_LIBRARY Static
+                                             CUDA_ARCHITECTURES "${BRANCHSAE_CUDA_ARCHITECTURES}")
+  # 554: nvcc's front end warns of View's conversion to const although its requires clause rules that case out.
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra --diag-suppress=554>)
+  # Kernels write fma() where they want one, so that their bits do not depend on the compiler.
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-fmad=false>)
 endfunction()
 
 set(BRANCHSAE_HAS_CUDA OFF)
@@ -72,6 +93,9 @@ else()
     endif()
     find_package(CUDAToolkit QUIET REQUIRED)
     branchsae_cudnn_version(BRANCHSAE_CUDNN_VERSION)
+    if(BRANCHSAE_CUDA_FAT)
+      branchsae_fat_architectures(BRANCHSAE_CUDA_ARCHITECTURES)
+    endif()
     set(BRANCHSAE_HAS_CUDA ON)
     set(BRANCHSAE_CUDA_SUMMARY "CUDA ${CUDAToolkit_VERSION} for ${BRANCHSAE_CUDA_ARCHITECTURES}, cuDNN \
 ${BRANCHSAE_CUDNN_VERSION} found (not used yet)")

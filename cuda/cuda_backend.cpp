@@ -9,14 +9,14 @@
 #include "cuda/device.h"
 #include "cuda/error.h"
 #include "cuda/memory.h"
+#include "cuda/network/executor.h"
 #include "cuda/stream.h"
 #include "engine/error.h"
 
 namespace branchsae::cuda {
 namespace {
 
-constexpr const char* kNotBuilt =
-    "the CUDA network and SAE kernels are not part of this build yet; use --device cpu";
+constexpr const char* kNotBuilt = "the CUDA autoencoder is not part of this build yet; use --device cpu";
 
 class CudaBackend : public Backend {
  public:
@@ -57,8 +57,9 @@ class CudaBackend : public Backend {
     cuda::copy_rows(cuda_stream(stream, info_.index).handle(), src, {}, dst);
   }
 
-  std::unique_ptr<NetworkExecutor> make_network(const Graph&, const NetworkOptions&) override {
-    throw DeviceError(kNotBuilt);
+  std::unique_ptr<NetworkExecutor> make_network(const Graph& graph, const NetworkOptions& options) override {
+    return cuda::make_network(info_.index, make_convolution_library(info_.index), graph, options,
+                              lowering_from_environment());
   }
   std::unique_ptr<SaeExecutor> make_sae(const SaeSpec&) override { throw DeviceError(kNotBuilt); }
 

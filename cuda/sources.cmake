@@ -5,5 +5,25 @@ set(BRANCHSAE_CUDA_PORTABLE_SOURCES
     cuda/cuda_backend.cpp
     cuda/device.cpp
     cuda/error.cpp
+    cuda/graph.cpp
     cuda/memory.cpp
+    cuda/network/compiler.cpp
+    cuda/network/convolution.cpp
+    cuda/network/convolution_layer.cpp
+    cuda/network/copies.cu
+    cuda/network/elementwise.cu
+    cuda/network/executor.cpp
+    cuda/network/input.cu
+    cuda/network/layout.cpp
+    cuda/network/linear.cu
+    cuda/network/lrn.cu
+    cuda/network/placement.cpp
+    cuda/network/pool.cu
+    cuda/network/weights.cpp
+    cuda/sae/adam_project.cu
+    cuda/sae/decode_grad.cu
+    cuda/sae/finish_step.cu
+    cuda/sae/gradient_plan.cpp
+    cuda/sae/sort_pairs.cu
+    cuda/sae/tied_dw.cu
     cuda/stream.cpp)

@@ -110,6 +110,7 @@ Program Device::compile(const Graph& graph, const CompileOptions& options) const
   check_grids(graph, network.taps, network.height, network.width);
   if (graph.preprocess) network.preprocess = *graph.preprocess;
   network.conv = options.conv;
+  network.precision = options.precision;
   std::vector<Tap> taps = network.taps;
   auto executor = backend_->make_network(graph, network);
   return Program(std::move(executor), std::move(taps), std::move(network));

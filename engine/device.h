@@ -14,6 +14,7 @@ struct CompileOptions {
   int64_t max_batch = 32;
   int64_t height = 0, width = 0;  ///< 0: the graph's own size, 224 when that is dynamic
   ConvAlgorithm conv = ConvAlgorithm::kAuto;
+  NetworkPrecision precision = NetworkPrecision::kAuto;  ///< network.h: taps are float32 whatever it is
 };
 
 /// A compiled forward pass with named taps.

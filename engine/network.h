@@ -11,12 +11,17 @@ namespace branchsae {
 
 enum class ConvAlgorithm { kAuto, kDirect };  ///< kDirect forbids Winograd
 
+/// Numbers of weights and activations inside the network; sums are float32, and so are taps as delivered.
+/// kAuto: the CPU computes in float32, CUDA in bf16. A backend that does not offer one throws InputError.
+enum class NetworkPrecision { kAuto, kF32, kTf32, kF16, kBf16 };
+
 struct NetworkOptions {
   std::vector<Tap> taps;
   int64_t max_batch = 1;
   int64_t height = 224, width = 224;
   Preprocess preprocess;  ///< used by run() on 8-bit images
   ConvAlgorithm conv = ConvAlgorithm::kAuto;
+  NetworkPrecision precision = NetworkPrecision::kAuto;
 };
 
 /// Activations of one tap after a run. Valid until the next run.

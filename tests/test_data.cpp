@@ -55,4 +55,16 @@ int skipped_count() {
   return skipped;
 }
 
+namespace {
+std::string (*required)() = nullptr;
+}
+
+void require(std::string (*missing)()) {
+  required = missing;
+}
+
+std::string missing_requirement() {
+  return required == nullptr ? std::string() : required();
+}
+
 }  // namespace branchsae::test

@@ -2,6 +2,7 @@
 /// Where tests find data that is not in the repository, and how they say that it is absent.
 #include <filesystem>
 #include <optional>
+#include <string>
 
 namespace branchsae::test {
 
@@ -19,5 +20,11 @@ std::filesystem::path temporary_folder();
 /// either way.
 void skip(const char* reason);
 int skipped_count();
+
+/// For a binary that can run none of its tests without something, asked before the first: when `missing`
+/// names what is absent (and is not empty), all of them count as skipped. Called by a file-level initialiser.
+void require(std::string (*missing)());
+/// What is absent; empty when nothing is.
+std::string missing_requirement();
 
 }  // namespace branchsae::test

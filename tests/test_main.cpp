@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 
 #include <cstdio>
+#include <string>
+#include <vector>
 
 #include "tests/test_data.h"
 
@@ -14,7 +16,9 @@ struct RunCounter : doctest::IReporter {
   void test_run_end(const doctest::TestRunStats& stats) override {
     ran = static_cast<int>(stats.numTestCasesPassingFilters);
   }
-  void report_query(const doctest::QueryData&) override {}
+  void report_query(const doctest::QueryData& query) override {
+    if (query.run_stats != nullptr) ran = static_cast<int>(query.run_stats->numTestCasesPassingFilters);
+  }
   void test_run_start() override {}
   void test_case_start(const doctest::TestCaseData&) override {}
   void test_case_reenter(const doctest::TestCaseData&) override {}
@@ -28,10 +32,23 @@ struct RunCounter : doctest::IReporter {
 };
 DOCTEST_REGISTER_LISTENER("run_counter", 1, RunCounter);
 
+/// Counts the tests that would have run.
+int skip_all(int argc, char** argv, const std::string& missing) {
+  std::vector<const char*> arguments(argv, argv + argc);
+  arguments.push_back("--count");
+  doctest::Context(static_cast<int>(arguments.size()), arguments.data()).run();
+  std::fprintf(stderr, "SKIPPED: %s\n", missing.c_str());
+  std::printf("[cases] 0 passed, 0 failed, %d skipped\n",
+              RunCounter::ran);  // as scripts/count_tests.py reads it
+  return 77;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   doctest::Context context(argc, argv);
+  if (const std::string missing = branchsae::test::missing_requirement(); !missing.empty())
+    return skip_all(argc, argv, missing);
   const int result = context.run();
   if (context.shouldExit()) return result;
   const int skipped = branchsae::test::skipped_count();

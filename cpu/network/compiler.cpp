@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 #include "cpu/memory.h"
 #include "cpu/network/convolution.h"
@@ -15,6 +14,7 @@
 #include "cpu/network/pool.h"
 #include "engine/error.h"
 #include "engine/log.h"
+#include "engine/network_checks.h"
 #include "engine/passes.h"
 
 namespace branchsae::cpu {
@@ -24,29 +24,12 @@ namespace {
 constexpr int64_t kChunkImages = 8;
 constexpr int64_t kChunkPixels = kChunkImages * 224 * 224;
 
-std::vector<ValueId> tapped_values(const std::vector<Tap>& taps) {
-  std::set<ValueId> values;
-  for (const Tap& tap : taps) {
-    for (const TapPart& part : tap.parts) values.insert(part.value);
-  }
-  return {values.begin(), values.end()};
-}
-
+/// Throws InputError also for a precision that is not the CPU's.
 void check_options(const Graph& graph, const NetworkOptions& options) {
-  if (options.taps.empty()) throw InputError("no tap was asked for, so there is nothing to compute");
-  if (options.max_batch < 1 || options.height < 1 || options.width < 1) {
-    throw InputError(fmt::format("batch {} and image size {}x{} must be positive", options.max_batch,
-                                 options.height, options.width));
-  }
-  for (const Tap& tap : options.taps) {
-    if (tap.parts.empty()) throw InputError(fmt::format("tap '{}' has no parts", tap.name));
-    for (const TapPart& part : tap.parts) {
-      if (part.value < 0 || part.value >= static_cast<ValueId>(graph.values.size())) {
-        throw InputError(fmt::format("tap '{}' names value {} of a graph with {}", tap.name, part.value,
-                                     graph.values.size()));
-      }
-    }
-  }
+  check_network_options(graph, options);
+  if (options.precision == NetworkPrecision::kAuto || options.precision == NetworkPrecision::kF32) return;
+  throw InputError(fmt::format("the network's precision {} is for CUDA devices; the CPU computes in f32",
+                               to_string(options.precision)));
 }
 
 class Compiler {
@@ -180,30 +163,16 @@ class Compiler {
 
   void make_tap_buffers() {
     for (const Tap& tap : options_.taps) {
-      const Layout& first = placement_.slot(tap.parts.front().value).layout;
-      TapBuffer buffer{.memory = {}, .height = first.h, .width = first.w, .d = 0, .has_grid = first.grid};
-      for (const TapPart& part : tap.parts) {
-        const Layout& layout = placement_.slot(part.value).layout;
-        check_part(tap, part, first, layout);
-        buffer.d += part.end - part.begin;
-      }
-      const int64_t elements = element_count(Shape{options_.max_batch, first.h, first.w, buffer.d});
+      const TapShape shape = tap_shape(graph_, placement_.shapes(), tap);
+      TapBuffer buffer{.memory = {},
+                       .height = shape.height,
+                       .width = shape.width,
+                       .d = shape.d,
+                       .has_grid = shape.has_grid};
+      const int64_t elements = element_count(Shape{options_.max_batch, shape.height, shape.width, shape.d});
       const int64_t size_bytes = element_count(Shape{elements, sizeof(float)});
       buffer.memory = allocate_host(size_bytes, fmt::format("tap {}", tap.name));
       result_.taps.push_back(std::move(buffer));
-    }
-  }
-
-  void check_part(const Tap& tap, const TapPart& part, const Layout& first, const Layout& layout) const {
-    const std::string& name = graph_.value(part.value).name;
-    if (part.begin < 0 || part.begin >= part.end || part.end > layout.c) {
-      throw ShapeError(fmt::format("tap '{}': channels {}..{} of '{}' which has {}", tap.name, part.begin,
-                                   part.end, name, layout.c));
-    }
-    if (layout.h != first.h || layout.w != first.w) {
-      throw ShapeError(fmt::format("tap '{}' joins '{}' on a {}x{} grid with '{}' on {}x{}", tap.name,
-                                   graph_.value(tap.parts.front().value).name, first.h, first.w, name,
-                                   layout.h, layout.w));
     }
   }
 

@@ -11,6 +11,7 @@
 #include "cpu/network/input.h"
 #include "cpu/threads.h"
 #include "engine/error.h"
+#include "engine/network_checks.h"
 
 namespace branchsae::cpu {
 namespace {
@@ -85,7 +86,7 @@ class CpuNetwork final : public NetworkExecutor {
  private:
   template <class T, class WriteInput>
   void run_chunks(View<const T, 4> images, const WriteInput& write) {
-    check_images(images.shape);
+    check_images(images.shape, max_batch_, network_.input.layout.shape());
     const ThreadScope scope(threads_);
     const int64_t count = images.shape[0], size = network_.input.layout.n;
     n_ = count;
@@ -94,14 +95,6 @@ class CpuNetwork final : public NetworkExecutor {
       write(images.rows(first, chunk_.count));
       for (const LayerPtr& layer : network_.layers) layer->run(chunk_);
     }
-  }
-
-  void check_images(const std::array<int64_t, 4>& shape) const {
-    const Layout& input = network_.input.layout;
-    const bool fits = shape[1] == input.h && shape[2] == input.w && shape[3] == input.c;
-    if (fits && shape[0] >= 1 && shape[0] <= max_batch_) return;
-    throw ShapeError(fmt::format("images {} do not fit the compiled network, which takes [1..{}, {}, {}, {}]",
-                                 to_string(shape), max_batch_, input.h, input.w, input.c));
   }
 
   int64_t max_batch_;

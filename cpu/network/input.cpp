@@ -26,15 +26,6 @@ void write(const Blob& dst, int64_t count, const Element& element) {
 
 }  // namespace
 
-PixelTable::PixelTable(const Preprocess& preprocess) : value{}, pixel_channel(preprocess.order) {
-  for (size_t c = 0; c < 3; ++c) {
-    for (size_t level = 0; level < 256; ++level) {
-      const double scaled = static_cast<double>(level) * preprocess.range / 255.0;
-      value[c][level] = static_cast<float>((scaled - preprocess.mean[c]) / preprocess.stddev[c]);
-    }
-  }
-}
-
 void write_input(View<const float, 4> images, const Blob& dst) {
   write(dst, images.shape[0],
         [&](int64_t image, int64_t y, int64_t x, int64_t c) { return images(image, y, x, c); });

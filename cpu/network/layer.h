@@ -5,7 +5,7 @@
 #include <string>
 
 #include "cpu/network/layout.h"
-#include "cpu/network/memory_plan.h"
+#include "engine/memory_plan.h"
 
 namespace branchsae::cpu {
 

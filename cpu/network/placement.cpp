@@ -29,15 +29,16 @@ Placement::Placement(const Graph& graph, const NetworkOptions& options, int64_t 
     if (!std::holds_alternative<ConcatOp>(node.op)) continue;
     for (const ValueId input : node.inputs) concats_[input].push_back(&node);
   }
-  choose_layouts(infer_shapes(graph, images, options.height, options.width));
+  shapes_ = infer_shapes(graph, images, options.height, options.width);
+  choose_layouts();
   // Last first: a concat inside a concat needs the outer one's place.
   for (auto node = graph.nodes.rbegin(); node != graph.nodes.rend(); ++node) place(node->output);
   place(graph.input);
 }
 
-void Placement::choose_layouts(const std::vector<Shape>& shapes) {
+void Placement::choose_layouts() {
   const auto layout_of = [&](ValueId value, int64_t block) {
-    return make_layout(shapes.at(static_cast<size_t>(value)), block, graph_.value(value).name);
+    return make_layout(shapes_.at(static_cast<size_t>(value)), block, graph_.value(value).name);
   };
   const Layout input = layout_of(graph_.input, 1);
   layouts_[graph_.input] =

@@ -44,6 +44,28 @@ BRANCHSAE_DEVICE Bf16 to_bf16(float value) {
   return {static_cast<uint16_t>(pack_bf16(value, 0.0F) & 0xffffU)};
 }
 
+/// IEEE half precision.
+struct Half {
+  uint16_t bits;
+};
+BRANCHSAE_DEVICE float to_float(Half value) {
+  float result;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(value.bits));
+  return result;
+}
+/// As pack_bf16(); beyond 65504 becomes infinity.
+BRANCHSAE_DEVICE uint32_t pack_half(float low, float high) {
+  uint32_t result;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+  return result;
+}
+BRANCHSAE_DEVICE float low_half(uint32_t pair) {
+  return to_float(Half{static_cast<uint16_t>(pair & 0xffffU)});
+}
+BRANCHSAE_DEVICE float high_half(uint32_t pair) {
+  return to_float(Half{static_cast<uint16_t>(pair >> 16)});
+}
+
 /// The float's bits rounded to TF32's 10-bit mantissa: nearest, ties away from zero.
 BRANCHSAE_DEVICE uint32_t to_tf32(float value) {
   uint32_t result;
@@ -62,6 +84,14 @@ BRANCHSAE_DEVICE float square_root(float a) {
 }
 BRANCHSAE_DEVICE double fma(double a, double b, double c) {
   return __fma_rn(a, b, c);
+}
+
+/// e^a and base^exponent to within 2 ulp; the last bits may differ from the emulator's.
+BRANCHSAE_DEVICE float exponential(float a) {
+  return expf(a);
+}
+BRANCHSAE_DEVICE float power(float base, float exponent) {
+  return powf(base, exponent);
 }
 
 /// False for NaN and the infinities.

@@ -4,14 +4,16 @@
 #include <cstdint>
 
 #include "cuda/sae/sae_desc.h"
-#include "cuda/sae/workspace.h"
 
 namespace branchsae::cuda {
 
-constexpr int32_t kScanLatents = 256;   ///< latents of a block of scan_pairs
-constexpr int32_t kDwPairs = 256;       ///< pairs that a warp of the gathering tied_dw sums
-constexpr int32_t kSortWarps = 8;       ///< warps of a block of place_pairs, each with counters of its own
-constexpr int32_t kSortLatents = 2048;  ///< latents of a block of place_pairs
+class Workspace;
+
+constexpr int32_t kScanLatents = 256;    ///< latents of a block of scan_pairs
+constexpr int32_t kDwPairs = 256;        ///< pairs that a warp of the gathering tied_dw sums
+constexpr int32_t kMaxAdamLatents = 64;  ///< of a block of adam_project
+constexpr int32_t kSortWarps = 8;        ///< warps of a block of place_pairs, each with counters of its own
+constexpr int32_t kSortLatents = 2048;   ///< latents of a block of place_pairs
 
 /// What the choice of the scheme of dW depends on.
 struct GradientOptions {
@@ -28,8 +30,13 @@ struct GradientOptions {
 /// InputError when pairs cannot be counted in 31 bits.
 void plan_gradient(SaeDesc& sae, Workspace& workspace, const GradientOptions& options = {});
 
+/// Only the numbers: groups, sort tiles, blocks of adam_project.
+void plan_gradient_sizes(SaeDesc& sae, const GradientOptions& options = {});
+
 /// Row tiles of TileSums and of the tile sums: ceil(max_batch / kSumRows).
 int32_t sum_tiles(const SaeDesc& sae);
+/// Cuts of the gathering tied_dw: rows of carry.
+int32_t dw_cuts(const SaeDesc& sae);
 /// Rows of ex: rows_padded, twice that with AuxK.
 int64_t ex_rows(const SaeDesc& sae);
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "cpu/cpu_backend.h"
-#include "cpu/network/memory_plan.h"
+#include "engine/memory_plan.h"
 #include "tests/cpu/inception_graph.h"
 #include "tests/cpu/network_check.h"
 #include "tests/reference/graph_builder.h"
@@ -115,7 +115,7 @@ TEST_CASE("memory is reported by category and the arena is smaller than the acti
 TEST_CASE("buffers alive together never overlap, others share") {
   Random random(5, 0);
   for (int trial = 0; trial < 50; ++trial) {
-    cpu::MemoryPlan plan;
+    MemoryPlan plan;
     struct Use {
       int64_t size, first, last;
     };
@@ -146,7 +146,7 @@ TEST_CASE("buffers alive together never overlap, others share") {
     CHECK(plan.size_bytes() >= end);
     CHECK(plan.size_bytes() < sum);
   }
-  cpu::MemoryPlan kept;
+  MemoryPlan kept;
   const int first = kept.add(64), forever = kept.add(64), second = kept.add(64);
   kept.use(first, 0);
   kept.use(second, 1);

@@ -25,6 +25,8 @@ MAY_INCLUDE = {
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 WRITTEN_BY = re.compile(r"Written by (scripts/\w+\.(?:py|sh)); do not edit")
+MAY_INCLUDE_CUDA = [("cuda",), ("tests", "cuda"), ("tests", "emulator")]
+SHADOW = pathlib.Path("tests/emulator/shadow")  # twins of headers, found before them by what runs in the emulator
 CUDA_HEADER = re.compile(r"^(cuda|cudnn|cublas|cub/|thrust/|nv/|nvtx|mma\.h|cooperative_groups)")
 
 
@@ -74,7 +76,7 @@ class Includes(unittest.TestCase):
         for quote, name in INCLUDE.findall(text):
             target = name.split("/")[0]
             if quote == "<":
-                if CUDA_HEADER.match(name) and path.parts[:1] != ("cuda",) and path.parts[:2] != ("tests", "cuda"):
+                if CUDA_HEADER.match(name) and not any(path.parts[:len(at)] == at for at in MAY_INCLUDE_CUDA):
                     found.append(f"{path} includes the CUDA header <{name}>; that belongs into cuda/")
             elif target not in EVERYTHING or not ((ROOT / name).is_file() or made_by_cmake(name)):
                 found.append(f'{path} includes "{name}", which is no path from the root')
@@ -131,9 +133,30 @@ class Files(unittest.TestCase):
                 continue
             text = re.sub(r"#.*", "", read(path))
             listed |= {path.parent / name for name in listed_names(text)}
+        # Sources that two folders compile are listed once, by their paths from the root.
+        listed |= {pathlib.Path(name) for name in listed_names(read(pathlib.Path("cuda/sources.cmake")))}
         unlisted = [str(path) for path in sources() if path.suffix in (".cpp", ".cu") and path not in listed
                     and path.parts[:2] != ("tests", "install")]
         self.assertEqual(unlisted, [])
+
+
+class Twins(unittest.TestCase):
+    """Every header that only means something on a GPU has a twin for the emulator, with the same names in it."""
+
+    FUNCTION = re.compile(r"^(?:BRANCHSAE_DEVICE|constexpr|inline) [^=;{]*?(\w+)\(", re.MULTILINE)
+
+    def test_every_wrapper_has_a_twin(self):
+        originals = [path for path in sources() if path.parts[:2] == ("cuda", "arch")] + [pathlib.Path("cuda/launch.h")]
+        self.assertGreater(len(originals), 4)
+        for path in originals:
+            self.assertTrue((ROOT / SHADOW / path).is_file(), f"{path} has no twin in {SHADOW}")
+            missing = set(self.FUNCTION.findall(read(path))) - set(self.FUNCTION.findall(read(SHADOW / path)))
+            self.assertEqual(missing, set(), f"the twin of {path} lacks these")
+
+    def test_every_twin_has_an_original(self):
+        for path in sources():
+            if SHADOW in path.parents and path != SHADOW / "cuda_runtime_api.h":
+                self.assertTrue((ROOT / path.relative_to(SHADOW)).is_file(), f"{path} is a twin of nothing")
 
 
 class Documents(unittest.TestCase):

@@ -1,17 +1,11 @@
-#include "cpu/network/memory_plan.h"
+#include "engine/memory_plan.h"
 
 #include <algorithm>
 #include <cstddef>
 
-namespace branchsae::cpu {
-namespace {
-
-constexpr int64_t kAlignment = 64;  // a cache line, and the widest vector
-
-}  // namespace
-
+namespace branchsae {
 int MemoryPlan::add(int64_t size_bytes) {
-  const int64_t rounded = (size_bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const int64_t rounded = (size_bytes + alignment_ - 1) / alignment_ * alignment_;
   buffers_.push_back({.size_bytes = rounded, .first = INT64_MAX, .last = INT64_MIN, .offset = 0});
   return static_cast<int>(buffers_.size()) - 1;
 }
@@ -50,4 +44,4 @@ void MemoryPlan::place() {
   }
 }
 
-}  // namespace branchsae::cpu
+}  // namespace branchsae

@@ -4,10 +4,13 @@
 #include <cstdint>
 #include <vector>
 
-namespace branchsae::cpu {
+namespace branchsae {
 
 class MemoryPlan {
  public:
+  /// alignment  of every buffer, bytes: a cache line by default
+  explicit MemoryPlan(int64_t alignment = 64) : alignment_(alignment) {}
+
   /// A new buffer; returns its id.
   int add(int64_t size_bytes);
   /// The buffer is written or read at this step; it lives from its first to its last use.
@@ -28,8 +31,9 @@ class MemoryPlan {
   };
   int64_t lowest_offset(const Buffer& buffer, const std::vector<const Buffer*>& placed) const;
 
+  int64_t alignment_;
   std::vector<Buffer> buffers_;
   int64_t size_bytes_ = 0;
 };
 
-}  // namespace branchsae::cpu
+}  // namespace branchsae

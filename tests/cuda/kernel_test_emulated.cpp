@@ -1,0 +1,34 @@
+#include "tests/cuda/kernel_test.h"
+#include "tests/emulator/settings.h"
+
+namespace branchsae::cuda::test {
+
+bool emulated() {
+  return true;
+}
+
+void for_each_order(const std::function<void(std::string_view how)>& body) {
+  using emulator::Order;
+  struct Restore {
+    emulator::Settings before = emulator::settings();
+    ~Restore() { emulator::settings() = before; }
+  } restore;
+  struct Way {
+    const char* how;
+    Order order;
+    uint64_t seed;
+    bool shuffle_blocks, late_copies;
+  };
+  for (const Way& way : {Way{"threads in ascending order", Order::kForward, 1, false, false},
+                         Way{"threads in descending order", Order::kReverse, 2, true, true},
+                         Way{"threads in random order", Order::kRandom, 3, true, true}}) {
+    emulator::Settings& settings = emulator::settings();
+    settings.order = way.order;
+    settings.seed = way.seed;
+    settings.shuffle_blocks = way.shuffle_blocks;
+    settings.late_copies = way.late_copies;
+    body(way.how);
+  }
+}
+
+}  // namespace branchsae::cuda::test
