@@ -22,8 +22,15 @@ set(BRANCHSAE_CUDA_PORTABLE_SOURCES
     cuda/network/weights.cpp
     cuda/sae/adam_project.cu
     cuda/sae/decode_grad.cu
+    cuda/sae/encode_chunked.cu
+    cuda/sae/encode_topk.cpp
+    cuda/sae/encode_topk_bf16.cu
+    cuda/sae/encode_topk_f32.cu
+    cuda/sae/encode_topk_tf32.cu
     cuda/sae/finish_step.cu
     cuda/sae/gradient_plan.cpp
+    cuda/sae/list_dead.cu
+    cuda/sae/merge_topk.cu
     cuda/sae/sort_pairs.cu
     cuda/sae/tied_dw.cu
     cuda/stream.cpp)

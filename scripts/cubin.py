@@ -1,9 +1,9 @@
 """Reads what ptxas made of each kernel from object files, static libraries and cubins: registers, stack, shared memory,
 and the instructions that matter. Needs no tool of the CUDA toolkit.
 
-Where the numbers stand: an object file carries fat binaries (magic 0xba55ed50), each a list of PTX texts and ELF images,
-one a compute capability. An image's .nv.info sections hold attributes, its .text.<kernel> sections instructions of 16
-bytes whose lowest 12 bits are the operation.
+Where the numbers stand: an object file carries fat binaries (magic 0xba55ed50), each a list of PTX texts and ELF
+images, one a compute capability. An image's .nv.info sections hold attributes, its .text.<kernel> sections
+instructions of 16 bytes whose lowest 12 bits are the operation.
 """
 import dataclasses
 import pathlib
@@ -86,7 +86,7 @@ class Elf:
 
 
 def attributes(content, where):
-    """(attribute, value words) of a .nv.info section; values of one or two bytes, which nothing here needs, are left out."""
+    """(attribute, value words) of a .nv.info section, without values of one or two bytes, which nothing here needs."""
     at, found = 0, []
     while at + 4 <= len(content):
         form, attribute, size = struct.unpack_from("<BBH", content, at)
@@ -107,7 +107,8 @@ def kernels_of_image(data, where):
     note = elf.section(".note.nv.tkinfo").decode("latin-1")
     target = re.search(r"-arch (sm_\w+)", note)
     release = re.search(r"release (\d+\.\d+)", note)
-    architecture = target.group(1) if target else f"sm_{elf.flags >> 8 & 0xFF}"
+    flags = elf.flags >> 8 if data[8] >= 8 else elf.flags  # byte 8: the ABI's version; CUDA 12 wrote 7
+    architecture = target.group(1) if target else f"sm_{flags & 0xFF}"
     kernels = {name[len(".text."):]: Kernel(name[len(".text."):], architecture, release.group(1) if release else "")
                for name in elf.names if name.startswith(".text.")}
     symbols = elf.symbols()
@@ -182,7 +183,8 @@ def members(data, where):
 
 def kernels_of_data(data, where):
     if data[:8] == ARCHIVE_MAGIC:
-        return [kernel for name, content in members(data, where) for kernel in kernels_of_data(content, f"{where}({name})")]
+        return [kernel for name, content in members(data, where)
+                for kernel in kernels_of_data(content, f"{where}({name})")]
     if data[:4] == ELF_MAGIC and struct.unpack_from("<H", data, 18)[0] == CUDA_MACHINE:
         return kernels_of_image(data, where)
     if data[:4] != ELF_MAGIC:
@@ -221,7 +223,7 @@ def shorten(signature):
 
 
 def read(path):
-    """The kernels in a file, one for each architecture, under short names; equal copies in several objects counted once."""
+    """The kernels in a file, one for each architecture, under short names; equal copies in several objects once."""
     path = pathlib.Path(path)
     try:
         data = path.read_bytes()

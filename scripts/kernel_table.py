@@ -98,9 +98,9 @@ def table(kernels):
     lines = ["| kernel | for | registers | threads | warps | static shared | instructions | HMMA | HGMMA | cp.async | "
              "LDL + STL | stack |", "| --- | --- " + "| ---: " * 10 + "|"]
     for k in kernels:
-        lines.append(f"| `{k.name}` | {k.architecture} | {k.registers} | {k.threads or '-'} | {warps(k)} | {k.shared} | "
-                     f"{k.instructions} | {k.hmma} | {k.hgmma} | {k.async_copies} | {k.local_loads + k.local_stores} | "
-                     f"{k.stack} |")
+        numbers = (k.registers, k.threads or "-", warps(k), k.shared, k.instructions, k.hmma, k.hgmma, k.async_copies,
+                   k.local_loads + k.local_stores, k.stack)
+        lines.append(f"| `{k.name}` | {k.architecture} | " + " | ".join(map(str, numbers)) + " |")
     return "\n".join(lines)
 
 

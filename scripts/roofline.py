@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""FLOPs, bytes and the time they take at least, for every kernel of a training step (tied, bf16): a model, not a measurement.
+"""FLOPs, bytes and the time they take at least, for every kernel of a training step (tied, bf16): a model, not measured.
 
     scripts/roofline.py                             the tables of docs/cuda.md
     scripts/roofline.py --shape 16384,512,8192      one shape, kernel by kernel
 
 The counts are those of the kernels' header comments (cuda/kernels/*.cuh); the ceilings are assumptions until
-scripts/gpu_check.sh has measured them. A kernel's time is the largest of its limits; the sum over the kernels leaves out what
-overlaps and what waits, so it is a floor. Lines that bound nothing (sums of 1 MB, descriptors) are left out.
+scripts/gpu_check.sh has measured them. A kernel's time is the largest of its limits; the sum over the kernels leaves out
+what waits, so it is a floor. What bounds nothing (sums of 1 MB, descriptors) is left out.
 """
 import argparse
 import dataclasses
@@ -55,8 +55,9 @@ class Work:
 
     def limits(self, gpu):
         """{what bounds it: microseconds}"""
-        ceilings = {"tensor cores": (self.tensor, gpu.tensor), "FMA": (self.fma, gpu.fma), "memory": (self.memory, gpu.memory),
-                    "L2": (self.l2, gpu.l2), "shared memory": (self.shared, gpu.shared), "issue": (self.issue, gpu.issue)}
+        ceilings = {"tensor cores": (self.tensor, gpu.tensor), "FMA": (self.fma, gpu.fma),
+                    "memory": (self.memory, gpu.memory), "L2": (self.l2, gpu.l2),
+                    "shared memory": (self.shared, gpu.shared), "issue": (self.issue, gpu.issue)}
         return {name: MICRO * amount / rate for name, (amount, rate) in ceilings.items() if amount}
 
     def floor(self, gpu):
@@ -71,8 +72,8 @@ def up(value, unit):
 
 
 def selection_slots(n):
-    """Warp instructions that selecting the 32 largest of n takes a warp of 16 rows: to test and append 16 columns, 40; a
-    compaction, 700; the last one with its sort, 2,500. Compactions with 24 slots a lane were counted in the emulator for
+    """Warp instructions that selecting the 32 largest of n takes a warp of 16 rows: to test and append 16 columns, 40;
+    a compaction, 700; the last one with its sort, 2,500. Compactions with 24 slots a lane were counted on a CPU, for
     normal data: 3.2, 5.0, 7.4, 9.9 at n = 768, 2048, 8192, 32768, which is 1.24 log2(n / 128)."""
     return 40 * n / 16 + 700 * max(1.24 * math.log2(n / 128), 0) + 2500
 

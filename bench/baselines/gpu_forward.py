@@ -4,9 +4,9 @@
     python bench/baselines/gpu_forward.py --onnx googlenet.onnx --batch 256
     python bench/baselines/gpu_forward.py --onnx googlenet.onnx --device cpu --check
 
-The graph and its weights are those of the ONNX file; every node that the tensor --to needs becomes the PyTorch function of
-its name. Checked against ONNX Runtime where that is installed, and the timed precision against float32, then timed with
-CUDA events over replays of CUDA graphs; four inputs take turns. One JSON line a batch size.
+The graph and its weights are those of the ONNX file; every node that the tensor --to needs becomes the PyTorch function
+of its name. Checked against ONNX Runtime where that is installed, and the timed precision against float32, then timed
+with CUDA events over replays of CUDA graphs; four inputs take turns. One JSON line a batch size.
 """
 import argparse
 import json
@@ -16,7 +16,7 @@ import sys
 INPUTS = 4
 SIDE = 224  # of images, where the model leaves it open
 # Names of a layer's end in the BVLC model; any tensor's name can be given.
-ENDS = {f"mixed{block}": f"inception_{block}/output" for block in ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")}
+ENDS = {f"mixed{block}": f"inception_{block}/output" for block in "3a 3b 4a 4b 4c 4d 4e 5a 5b".split()}
 # Relative norm of the difference after some 50 layers that each round to 8 or 11 bits; float32 sums in another order.
 TOLERANCE = {"bf16": 3e-2, "fp16": 5e-3, "fp32": 1e-4}
 
@@ -110,7 +110,8 @@ class Network:
                 continue
             if node.op_type not in known:
                 raise SystemExit(f"{path}: {node.op_type} ({node.name or node.output[0]}) is not known to this script")
-            self.steps.append((known[node.op_type](attributes(node)), [name for name in node.input if name], node.output[0]))
+            inputs = [name for name in node.input if name]
+            self.steps.append((known[node.op_type](attributes(node)), inputs, node.output[0]))
         used = {name for _, inputs, _ in self.steps for name in inputs}
         self.weights = {name: value for name, value in weights.items() if name in used}
         sources = [item for item in graph.input if item.name in used and item.name not in weights]
@@ -202,7 +203,8 @@ def run(options):
             inputs = [network.images(batch, 10 + i, dtype, options.device) for i in range(INPUTS)]
             times = timing.measure([lambda x=x: fast(x) for x in inputs], options.seconds, options.device)
             print(json.dumps({"case": "forward", "baseline": "pytorch" + (" compiled" if options.compile else ""),
-                              "to": options.to, "batch": batch, "precision": options.precision, "device": options.device}
+                              "to": options.to, "batch": batch, "precision": options.precision,
+                              "device": options.device}
                              | timing.machine(options.device) | checks | times
                              | {"images_per_s": 1e3 * batch / times["median_ms"]}), flush=True)
         if options.check:

@@ -4,9 +4,9 @@
     python bench/baselines/gpu_sae_step.py --shape 65536,128,2048 --variant dense,compiled,triton,openai
     python bench/baselines/gpu_sae_step.py --device cpu --check
 
-Needs PyTorch with CUDA and Triton; both are in `pip install torch`. Each variant is first compared with double precision at
-a small size, then timed with CUDA events over replays of CUDA graphs; four inputs take turns. Tokens and weights follow
-bench_sae_step's distributions: normal tokens, rows of W of norm 1/2. One JSON line a variant and shape.
+Needs PyTorch with CUDA and Triton; both are in `pip install torch`. Each variant is first compared with double precision
+at a small size, then timed with CUDA events over replays of CUDA graphs; four inputs take turns. Tokens and weights
+follow bench_sae_step's distributions: normal tokens, rows of W of norm 1/2. One JSON line a variant and shape.
 
   dense     codes as a [B, n] matrix, autograd
   compiled  the same through torch.compile

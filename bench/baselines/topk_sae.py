@@ -1,6 +1,6 @@
 """One training step of a tied TopK autoencoder as PyTorch users write it, in several ways, for comparison with ours.
 
-    u = W (x - b_pre) + b_enc;  z = TopK_k(u), only u > 0;  r = W^T z - (x - b_pre);  loss = mean over tokens of |r|^2; Adam
+    u = W (x - b_pre) + b_enc;  z = TopK_k(u), only u > 0;  r = W^T z - (x - b_pre);  loss = mean |r|^2 of a token;  Adam
 
 Weights and moments are float32; products take `dtype` (bfloat16: W is rounded once a step, sums are float32 inside the
 products). Each variant offers gradients(x) -> Gradients, which check() compares with double precision, and step(x).
@@ -90,9 +90,9 @@ class Gather(Autograd):
 
 
 class Sparse(Variant):
-    """u stored and searched by torch.topk, the rest by Triton kernels over the chosen pairs, sorted by latent. The weight's
-    two gradients (as decoder, as encoder) come from one pass; `passes` = 2 makes them apart, as kernels for untied weights
-    do (OpenAI's among them)."""
+    """u stored and searched by torch.topk, the rest by Triton kernels over the chosen pairs, sorted by latent. The
+    weight's two gradients (as decoder, as encoder) come from one pass; `passes` = 2 makes them apart, as kernels for
+    untied weights do (OpenAI's among them)."""
     passes = 1
 
     @torch.no_grad()

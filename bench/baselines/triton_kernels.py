@@ -1,5 +1,5 @@
-"""Triton kernels of a sparse training step of the tied autoencoder (topk_sae.Sparse): a plain, reasonable baseline. On a
-machine without a GPU they run in Triton's interpreter (TRITON_INTERPRET=1), which checks their arithmetic."""
+"""Triton kernels of a sparse training step of the tied autoencoder (topk_sae.Sparse): a plain, reasonable baseline.
+Without a GPU they run in Triton's interpreter (TRITON_INTERPRET=1), which checks their arithmetic."""
 import torch
 import triton
 import triton.language as tl
@@ -34,7 +34,7 @@ def decode_gradient_kernel(centred, weight, values, indices, error, g, loss, bat
 @triton.jit
 def weight_gradient_kernel(left, left_of, right, right_of, order, starts, target, bias, d, k, TWO: tl.constexpr,
                            ADD: tl.constexpr, BIAS: tl.constexpr, P: tl.constexpr, D: tl.constexpr):
-    """One program a latent and D columns: target_i = sum over its pairs of left_p left_of_t (+ right_p right_of_t with TWO)."""
+    """One program a latent and D columns: target_i = sum over its pairs of left_p left_of_t, with TWO + right_p right_of_t."""
     latent = tl.program_id(0).to(tl.int64)
     columns = tl.program_id(1) * D + tl.arange(0, D)
     inside = columns < d
@@ -75,8 +75,8 @@ def decode_gradient(centred, weight, values, indices):
     error = torch.empty_like(centred)
     g = torch.empty(batch, k, dtype=torch.float32, device=centred.device)
     loss = torch.empty(batch, dtype=torch.float32, device=centred.device)
-    decode_gradient_kernel[(batch,)](centred, weight, values, indices, error, g, loss, float(batch), d, k, block(k, 1024),
-                                     block(d, 128))
+    decode_gradient_kernel[(batch,)](centred, weight, values, indices, error, g, loss, float(batch), d, k,
+                                     block(k, 1024), block(d, 128))
     return error, g, loss
 
 
@@ -93,10 +93,11 @@ def weight_gradient(centred, error, values, g, order, starts, passes):
     target = torch.empty(n, d, dtype=torch.float32, device=centred.device)
     bias = torch.empty(n, dtype=torch.float32, device=centred.device)
     columns = block(d, 256)
-    grid, sizes = (n, triton.cdiv(d, columns)), (16, columns)
+    kernel, lists = weight_gradient_kernel[n, triton.cdiv(d, columns)], (order, starts, target, bias, d, k)
+    sizes = {"P": 16, "D": columns}
     if passes == 1:
-        weight_gradient_kernel[grid](g, centred, values, error, order, starts, target, bias, d, k, True, False, True, *sizes)
+        kernel(g, centred, values, error, *lists, TWO=True, ADD=False, BIAS=True, **sizes)
     else:
-        weight_gradient_kernel[grid](g, centred, g, centred, order, starts, target, bias, d, k, False, False, True, *sizes)
-        weight_gradient_kernel[grid](values, error, g, centred, order, starts, target, bias, d, k, False, True, False, *sizes)
+        kernel(g, centred, g, centred, *lists, TWO=False, ADD=False, BIAS=True, **sizes)
+        kernel(values, error, g, centred, *lists, TWO=False, ADD=True, BIAS=False, **sizes)
     return target, bias

@@ -43,6 +43,35 @@ class Smem {
   T* data_ = nullptr;
 };
 
+/// A place in a list of uint2 that moves on as it is written: for lists whose lengths only the data know.
+class SmemCursor {
+ public:
+  SmemCursor() = default;
+  BRANCHSAE_DEVICE SmemCursor(Smem<uint2> list, int at) : address_(list.address(at)) {}
+
+  /// Unless value <= limit (so also for NaN): writes {bits of value, word} kOffset entries from here and
+  /// moves kStep entries on. Predicated, not a branch.
+  template <int kOffset, int kStep>
+  BRANCHSAE_DEVICE void append_above(float value, float limit, uint32_t word) {
+    asm volatile(
+        "{\n\t.reg .pred above;\n\t"
+        "setp.gtu.f32 above, %1, %2;\n\t"
+        "@above st.shared.v2.b32 [%0 + %5], {%3, %4};\n\t"
+        "@above add.u32 %0, %0, %6;\n\t}"
+        : "+r"(address_)
+        : "f"(value), "f"(limit), "r"(as_uint(value)), "r"(word), "n"(kOffset * 8), "n"(kStep * 8)
+        : "memory");
+  }
+  /// Entries from `from` to here.
+  BRANCHSAE_DEVICE int since(const SmemCursor& from) const {
+    return static_cast<int>(address_ - from.address_) / 8;
+  }
+  BRANCHSAE_DEVICE bool is_beyond(const SmemCursor& other) const { return address_ > other.address_; }
+
+ private:
+  uint32_t address_ = 0;
+};
+
 /// Hands out the block's dynamic shared memory from its start; each piece begins at a multiple of kAlignment.
 class SmemArena {
  public:

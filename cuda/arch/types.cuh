@@ -8,6 +8,8 @@ namespace branchsae::cuda {
 
 /// Functions of kernels.
 #define BRANCHSAE_DEVICE __device__ __forceinline__
+/// Functions of both sides.
+#define BRANCHSAE_HOST_DEVICE __host__ __device__
 
 /// The upper half of a float.
 struct Bf16 {
@@ -78,6 +80,10 @@ BRANCHSAE_DEVICE float fma(float a, float b, float c) {
 }
 BRANCHSAE_DEVICE float divide(float a, float b) {
   return __fdiv_rn(a, b);
+}
+/// Within a few units in the last place, not the same in every world: for guesses that no result depends on.
+BRANCHSAE_DEVICE float approximate_quotient(float a, float b) {
+  return __fdividef(a, b);
 }
 BRANCHSAE_DEVICE float square_root(float a) {
   return __fsqrt_rn(a);

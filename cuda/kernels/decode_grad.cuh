@@ -18,8 +18,8 @@
 namespace branchsae::cuda {
 
 constexpr int kDecodeWarps = 8;
-constexpr int kDecodeTokens = kSumRows / kDecodeWarps;
-constexpr int kTeam = 8;  // lanes of a team
+constexpr int kWideDecodeWarps = 2;  // of a block when d is large, for room in shared memory
+constexpr int kTeam = 8;             // lanes of a team
 constexpr int kTeams = kWarp / kTeam;
 constexpr int kHeldRows = 8;                     // rows of a team that stay in registers
 constexpr int kGroupSlots = kHeldRows * kTeams;  // slots whose g are summed at once, one a lane
@@ -264,18 +264,18 @@ __global__ void __launch_bounds__(kDecodeWarps* kWarp, 2)
   const void* w =
       sizeof(T) == 2 ? static_cast<const void*>(sae.w16_dec) : static_cast<const void*>(sae.w_dec);
   const bool aux = aux_runs(sae);
+  const int32_t warp_count = static_cast<int32_t>(blockDim.x) / kWarp, tokens = kSumRows / warp_count;
   SmemArena arena;
-  auto sums = arena.take<float>(kDecodeWarps * channels);
-  auto warps = arena.take<double>(3 * kDecodeWarps);
+  auto sums = arena.take<float>(warp_count * channels);
+  auto warps = arena.take<double>(3 * warp_count);
   Smem<float> own = sums.part(warp_id() * channels, channels);
   for (int32_t j = 4 * lane_id(); j < width; j += 4 * kWarp) own.store_as<float4>(j, make_float4(0, 0, 0, 0));
   sync_warp();
 
   double squared_error = 0, aux_error = 0;
   int32_t active = 0;
-  for (int i = 0; i < kDecodeTokens; ++i) {
-    const int32_t token = item.tile * kSumRows + warp_id() * kDecodeTokens + i;
-    if (token >= rows) break;
+  const int32_t first = item.tile * kSumRows + warp_id() * tokens;
+  for (int32_t token = first; token < first + tokens && token < rows; ++token) {
     const DecodeToken<T> t{sae, static_cast<const T*>(w), token, width, aux};
     const TokenSums token_sums = decode_token<T, kHeld>(t, own);
     squared_error += static_cast<double>(token_sums.squared_error);
@@ -291,14 +291,14 @@ __global__ void __launch_bounds__(kDecodeWarps* kWarp, 2)
     warps.store(3 * warp_id() + 2, active);
   }
   sync_block();
-  for (int32_t j = static_cast<int32_t>(threadIdx.x); j < width; j += kDecodeWarps * kWarp) {
+  for (int32_t j = static_cast<int32_t>(threadIdx.x); j < width; j += warp_count * kWarp) {
     float sum = 0;
-    for (int warp = 0; warp < kDecodeWarps; ++warp) sum += sums.load(warp * channels + j);
+    for (int warp = 0; warp < warp_count; ++warp) sum += sums.load(warp * channels + j);
     sae.tile_error_sums[static_cast<int64_t>(item.tile) * width + j] = sum;
   }
   if (threadIdx.x != 0) return;
   TileSums total{};
-  for (int warp = 0; warp < kDecodeWarps; ++warp) {
+  for (int warp = 0; warp < warp_count; ++warp) {
     total.squared_error += warps.load(3 * warp);
     total.aux_error += warps.load(3 * warp + 1);
     total.active += static_cast<int64_t>(warps.load(3 * warp + 2));

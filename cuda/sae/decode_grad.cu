@@ -14,13 +14,25 @@ auto kernel_for(bool held) {
   return held ? decode_grad_kernel<T, true> : decode_grad_kernel<T, false>;
 }
 
+constexpr int32_t kManyChannels = 1024;
+
+int32_t decode_warps(int32_t channels) {
+  return channels <= kManyChannels ? kDecodeWarps : kWideDecodeWarps;
+}
+
 }  // namespace
 
 DecodeGradVariant decode_grad_variant(const SaeDesc& sae) {
-  // Classes of widths, so that a group takes few launches; above 1024 room is dear.
-  const auto channels = sae.d_padded > 1024 ? sae.d_padded : std::max(int32_t{64}, sae.d_padded);
-  return {sae.precision == Precision::kBf16, sae.k <= kGroupSlots,
-          channels > 1024 ? channels : static_cast<int32_t>(std::bit_ceil(static_cast<uint32_t>(channels)))};
+  // Classes of widths, so that a group takes few launches; above kManyChannels room is dear.
+  int32_t channels = sae.d_padded;
+  if (channels <= kManyChannels)
+    channels = static_cast<int32_t>(std::bit_ceil(static_cast<uint32_t>(std::max(64, channels))));
+  return {sae.precision == Precision::kBf16, sae.k <= kGroupSlots, channels};
+}
+
+int64_t decode_grad_smem(int32_t channels) {
+  const int64_t warps = decode_warps(channels);
+  return smem_bytes<float>(warps * channels) + smem_bytes<double>(3 * warps);
 }
 
 void add_decode_grad_work(int32_t index, const SaeDesc& sae, std::vector<WorkItem>& work) {
@@ -30,9 +42,10 @@ void add_decode_grad_work(int32_t index, const SaeDesc& sae, std::vector<WorkIte
 
 void decode_grad(cudaStream_t stream, const DecodeGradVariant& variant, const SaeDesc* saes, WorkList work) {
   const auto kernel = variant.bf16 ? kernel_for<Bf16>(variant.held) : kernel_for<float>(variant.held);
-  const int64_t smem =
-      smem_bytes<float>(kDecodeWarps * variant.channels) + smem_bytes<double>(3 * kDecodeWarps);
-  launch(kernel, "decode_grad", {.grid = work.count, .block = kDecodeWarps * kWarp, .smem_bytes = smem},
+  launch(kernel, "decode_grad",
+         {.grid = work.count,
+          .block = decode_warps(variant.channels) * kWarp,
+          .smem_bytes = decode_grad_smem(variant.channels)},
          stream, saes, work, variant.channels);
 }
 

@@ -18,6 +18,8 @@ struct DecodeGradVariant {
 };
 
 DecodeGradVariant decode_grad_variant(const SaeDesc& sae);
+/// Bytes of shared memory that a block needs.
+int64_t decode_grad_smem(int32_t channels);
 /// An item is a row tile of kSumRows tokens.
 void add_decode_grad_work(int32_t index, const SaeDesc& sae, std::vector<WorkItem>& work);
 

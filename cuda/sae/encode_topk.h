@@ -14,12 +14,11 @@
 #include <cstdint>
 #include <vector>
 
+#include "cuda/sae/encode_target.h"
 #include "cuda/sae/sae_desc.h"
 #include "cuda/sae/workspace.h"
 
 namespace branchsae::cuda {
-
-constexpr int32_t kMaxFusedK = 64;  ///< larger k take the chunked route
 
 enum class EncodeRoute : int32_t {
   kTensor,   ///< encode_topk.cuh: selection beside the product, any architecture
@@ -39,21 +38,13 @@ struct EncodeVariant {
   auto operator<=>(const EncodeVariant&) const = default;
 };
 
-/// Where the selection goes; by default to the SaeDesc's values, indices, k.
-struct EncodeTarget {
-  bool dead = false;  ///< AuxK: over `dead` alone, into aux_values, aux_indices, aux_k
-  // Unless null: one SAE's tokens with another k into [rows, k] of these. Its variant is `whole`.
-  float* values = nullptr;
-  int32_t* indices = nullptr;
-  int32_t k = 0;
-  float* scratch = nullptr;  ///< scratch_floats(desc, k) of them; null when that is 0
-};
-
 /// Takes the work space for the SAE's own k and aux_k.
 void plan_encode(SaeDesc& sae, Workspace& workspace);
 
 /// For k selected latents: sae.k, sae.aux_k or any other in 1..n.
-/// whole  the latents of a token are never split among blocks: for targets with their own memory
+/// whole  the latents of a token are never split among blocks: for targets with their own memory, and where
+/// one
+///        launch has many autoencoders, which fill the device without. The results are the same bits
 EncodeVariant encode_variant(const SaeDesc& sae, int32_t k, bool whole = false);
 /// Floats of EncodeTarget::scratch that a target with its own memory needs; 0 for k <= kMaxFusedK.
 int64_t scratch_floats(const SaeDesc& sae, int32_t k);

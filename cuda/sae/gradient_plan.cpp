@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cuda/error.h"
+#include "cuda/sae/decode_grad.h"
 #include "cuda/sae/workspace.h"
 #include "engine/error.h"
 
@@ -120,6 +121,14 @@ void plan_gradient(SaeDesc& sae, Workspace& workspace, const GradientOptions& op
     throw InputError("a batch of " + std::to_string(sae.max_batch) + " tokens with " +
                      std::to_string(sae.k + sae.aux_k) +
                      " latents each has more than 2^30 pairs; use a smaller batch");
+  }
+  const int64_t needed = decode_grad_smem(decode_grad_variant(sae).channels);
+  const int64_t smem =
+      options.smem_bytes > 0 ? options.smem_bytes : attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  if (needed > smem) {
+    throw InputError("an autoencoder of " + std::to_string(sae.d) + " channels needs " +
+                     std::to_string(needed) + " bytes of shared memory; this device has " +
+                     std::to_string(smem) + " a block");
   }
   plan_gradient_sizes(sae, options);
   take_forward(sae, workspace);

@@ -27,7 +27,7 @@ struct GradientOptions {
 
 /// Sets the numbers and takes the arrays under "Gradients" in SaeDesc, and ex, pair_g, aux_pair_g, tile_sums
 /// and tile_error_sums; d..precision must be set. The result depends on these and the options only. Throws
-/// InputError when pairs cannot be counted in 31 bits.
+/// InputError when pairs cannot be counted in 31 bits or d is too large for the device.
 void plan_gradient(SaeDesc& sae, Workspace& workspace, const GradientOptions& options = {});
 
 /// Only the numbers: groups, sort tiles, blocks of adam_project.

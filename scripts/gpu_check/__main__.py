@@ -19,8 +19,8 @@ def find_gpu():
     done = runner.run(["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"], 30)
     fields = [field.strip() for field in done.output.splitlines()[0].split(",")] if done.output.strip() else []
     if done.code != 0 or len(fields) != 3:
-        sys.exit(f"gpu_check: no GPU answers here ({done.why() if done.code else 'nvidia-smi lists none'}); nothing was "
-                 "measured")
+        why = done.why() if done.code else "nvidia-smi lists none"
+        sys.exit(f"gpu_check: no GPU answers here ({why}); nothing was measured")
     return dict(zip(("name", "driver", "memory"), fields))
 
 
@@ -75,16 +75,18 @@ def main():
         say(f"   {part.status}, {part.seconds:.0f} s: {part.summary}")
         if interrupted:
             break
+    now = datetime.datetime.now().astimezone()
     command = shlex.join(["scripts/gpu_check.sh", *sys.argv[1:]])
     report.write(options.out, {
-        "gpu": check.gpu, "version": built[0], "built": built, "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "gpu": check.gpu, "version": built[0], "built": built, "date": now.isoformat(timespec="seconds"),
         "command": command, "seconds": round(time.monotonic() - begin, 1),
         "parts": [dataclasses.asdict(part) for part in found]})
     counts = {status: sum(part.status == status for part in found)
               for status in (runner.PASSED, runner.FAILED, runner.SKIPPED)}
     print(report.table(["part", "result", "seconds", ""],
                        [[part.name, part.status, f"{part.seconds:.0f}", part.summary] for part in found]))
-    print(f"\n{', '.join(f'{count} {status}' for status, count in counts.items())}; {options.out}.md, {options.out}.json")
+    total = ", ".join(f"{count} {status}" for status, count in counts.items())
+    print(f"\n{total}; {options.out}.md, {options.out}.json")
     sys.exit(130 if interrupted else 1 if counts[runner.FAILED] else 0)
 
 

@@ -1,4 +1,4 @@
-"""What is checked, one function a part: (check, clock) -> (summary, details); Failure and Skip say what else happened."""
+"""What is checked, one function a part: (check, clock) -> (summary, details); Failure and Skip say what else there was."""
 import hashlib
 import json
 import os
@@ -54,8 +54,8 @@ def tests(check, clock):
         done = clock.run([program])
         counts = doctest_counts(done.output)
         passed, failed, skipped = counts or (0, 0, 0)
-        details.append({"program": program.name, "exit": done.code, "passed": passed, "failed": failed, "skipped": skipped,
-                        "seconds": round(done.seconds, 2)})
+        details.append({"program": program.name, "exit": done.code, "passed": passed, "failed": failed,
+                        "skipped": skipped, "seconds": round(done.seconds, 2)})
         if done.code != 0 or counts is None or failed or not passed:
             reason = done.why() if done.code not in (0, 77) else f"{program.name}: {passed} passed, {skipped} skipped"
             bad.append(reason)
@@ -176,8 +176,8 @@ def baselines(check, clock):
     # The networks first: it is one command, and torch.compile of the shapes takes what is left.
     commands = [[check.python, folder / "gpu_forward.py", "--onnx", check.model, *FORWARD, "--seconds", "1"]] \
         if check.model else []
-    commands += [[check.python, folder / "gpu_sae_step.py", "--shape", shape, "--variant", "dense,triton,openai,compiled",
-                  "--seconds", "0.5"] for shape in SHAPES]
+    commands += [[check.python, folder / "gpu_sae_step.py", "--shape", shape, "--seconds", "0.5", "--variant",
+                  "dense,triton,openai,compiled"] for shape in SHAPES]
     details, bad, log = run_all(clock, commands, {"OMP_WAIT_POLICY": "passive"})
     bad += [f"{item.get('baseline')}: {item['error']}" for item in details if "error" in item]
     return figures("baseline", details, bad, log)

@@ -22,7 +22,8 @@ def table(head, rows):
 def percents(item):
     """What the program itself says of its limits."""
     return "; ".join(f"{value:.0f} % of {key.removeprefix('percent_of_').replace('_', ' ')}"
-                     for key, value in item.items() if key.startswith("percent_of_") and isinstance(value, (int, float)))
+                     for key, value in item.items()
+                     if key.startswith("percent_of_") and isinstance(value, (int, float)))
 
 
 def beside_baselines(case, unit, amount, ours, theirs, label):

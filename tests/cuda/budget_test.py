@@ -1,5 +1,5 @@
-"""The kernels' budgets: scripts/cubin.py on images made by hand and on kernels planted to break each rule, and the built
-library against cuda/budgets.tsv. Arguments: the library and nvcc, both empty in builds without CUDA."""
+"""The kernels' budgets: scripts/cubin.py on images made by hand and on kernels planted to break each rule, and the
+built library against cuda/budgets.tsv. Arguments: the library and nvcc, both empty in builds without CUDA."""
 import pathlib
 import subprocess
 import sys
@@ -40,7 +40,8 @@ extern "C" __global__ void shared(float* a) {
   a[threadIdx.x] = values[299 - threadIdx.x];
 }
 extern "C" __global__ void tensor(float* c, const unsigned* ab) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+               "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                : "r"(ab[0]), "r"(ab[1]), "r"(ab[2]), "r"(ab[3]), "r"(ab[4]), "r"(ab[5]));
 }
@@ -67,6 +68,8 @@ class Parser(unittest.TestCase):
 
     def test_without_a_note_the_flags_name_the_architecture(self):
         self.assertEqual(self.kernels(build.image(architecture=None))[0].architecture, "sm_90")
+        old = build.image(architecture=None, abi=7, flags=0x500550)
+        self.assertEqual(self.kernels(old)[0].architecture, "sm_80")
 
     def test_shared_memory_of_the_driver_is_not_counted_where_the_image_includes_it(self):
         for architecture, counted in (("sm_80", 2224), ("sm_90a", 1200), ("sm_100", 1200)):
@@ -100,7 +103,8 @@ class Parser(unittest.TestCase):
 
     def test_short_names(self):
         for signature, short in (
-                ("void branchsae::cuda::f<(branchsae::cuda::P)2, 64, false>(branchsae::cuda::D const*)", "f<P(2), 64, false>"),
+                ("void branchsae::cuda::f<(branchsae::cuda::P)2, 64, false>(branchsae::cuda::D const*)",
+                 "f<P(2), 64, false>"),
                 ("branchsae::cuda::g(int)", "g"), ("plain", "plain"),
                 ("void branchsae::cuda::(anonymous namespace)::h<(int)3>(float*)", "h<int(3)>")):
             self.assertEqual(cubin.shorten(signature), short)
@@ -147,7 +151,8 @@ class Budgets(unittest.TestCase):
 
     def test_a_row_without_a_kernel_is_named_where_its_architecture_was_built(self):
         extra = "old\tsm_80\t8\t0\t-\nother\tsm_90a\t8\t0\t-\n"
-        self.assertEqual(self.problems(self.KEPT, extra=extra), ["old on sm_80: a budget, but no such kernel; remove the row"])
+        self.assertEqual(self.problems(self.KEPT, extra=extra),
+                         ["old on sm_80: a budget, but no such kernel; remove the row"])
 
     def test_rows_that_cannot_be_read(self):
         for line in ("g\tsm_80\t40\t0", "g\tsm_80\tmany\t0\t-", "g\tsm_80\t40\t0\twmma", "g\tsm_70\t40\t0\t-",
@@ -164,7 +169,8 @@ class Planted(unittest.TestCase):
             source, target = pathlib.Path(folder, "planted.cu"), pathlib.Path(folder, "planted.o")
             source.write_text(PLANTED)
             subprocess.run([NVCC, "-std=c++20", "-gencode", "arch=compute_80,code=sm_80", "-gencode",
-                            "arch=compute_90a,code=sm_90a", "-c", source, "-o", target], check=True, capture_output=True)
+                            "arch=compute_90a,code=sm_90a", "-c", source, "-o", target],
+                           check=True, capture_output=True)
             cls.kernels = {(kernel.name, kernel.architecture): kernel for kernel in cubin.read(target)}
 
     def test_what_breaks_a_rule_is_seen_in_what_nvcc_writes(self):

@@ -14,7 +14,7 @@ def instruction(operation):
     return struct.pack("<QQ", 0xABCD000 | operation, 0x123456789ABCDEF0)
 
 
-def elf(sections, machine=CUDA_MACHINE, flags=0x5A04):
+def elf(sections, machine=CUDA_MACHINE, flags=0x5A04, abi=8):
     """sections: [(name, content or size of a section without bits)]"""
     names, starts = b"\0", []
     for name, _ in sections + [(".shstrtab", b"")]:
@@ -23,16 +23,18 @@ def elf(sections, machine=CUDA_MACHINE, flags=0x5A04):
     body, headers = b"", [bytes(64)]
     for (name, content), start in zip(sections + [(".shstrtab", names)], starts):
         no_bits = isinstance(content, int)
-        kind = NO_BITS if no_bits else SYMBOLS if name == ".symtab" else STRINGS if name.endswith("tab") else PROGRAM_BITS
+        kind = SYMBOLS if name == ".symtab" else STRINGS if name.endswith("tab") else PROGRAM_BITS
+        kind = NO_BITS if no_bits else kind
         size = content if no_bits else len(content)
         headers.append(struct.pack("<IIQQQQIIQQ", start, kind, 0, 0, 64 + len(body), size, 0, 0, 1, 0))
         body += b"" if no_bits else content
-    head = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack(
+    head = b"\x7fELF\x02\x01\x01\0" + bytes([abi]) + bytes(7) + struct.pack(
         "<HHIQQQIHHHHHH", 2, machine, 1, 0, 0, 64 + len(body), flags, 64, 0, 0, 64, len(headers), len(headers) - 1)
     return head + body + b"".join(headers)
 
 
-def image(name="k", registers=40, frame=0, operations=(), shared=0, threads=None, architecture="sm_90a"):
+def image(name="k", registers=40, frame=0, operations=(), shared=0, threads=None, architecture="sm_90a",
+          **header):
     """One kernel as ptxas writes it; symbol 1 is the kernel."""
     strings = b"\0" + name.encode() + b"\0"
     symbols = bytes(24) + struct.pack("<IBBHQQ", 1, 0x12, 0, 0, 0, 0)
@@ -44,7 +46,7 @@ def image(name="k", registers=40, frame=0, operations=(), shared=0, threads=None
         sections.append((".note.nv.tkinfo", f"ptxas\0tools, release 13.0, V13\0-arch {architecture} -m 64\0".encode()))
     if shared:
         sections.append((f".nv.shared.{name}", shared))
-    return elf(sections)
+    return elf(sections, **header)
 
 
 def fatbin(entries):

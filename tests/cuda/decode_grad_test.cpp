@@ -116,6 +116,7 @@ TEST_CASE("decode_grad: any number of slots and rows") {
     for (const Precision precision : {Precision::kF32, Precision::kBf16})
       check_case({.d = 112, .n = 130, .k = k, .rows = 65, .max_batch = 200, .precision = precision}, 2);
   }
+  check_case({.d = 1100, .n = 40, .k = 8, .rows = 33, .max_batch = 40, .precision = Precision::kBf16}, 3);
   for (const int32_t rows : {1, 31, 32, 33, 128})
     check_case({.d = 7, .n = 40, .k = 8, .rows = rows, .max_batch = 128, .precision = Precision::kBf16}, 3);
 }

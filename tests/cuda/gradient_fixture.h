@@ -86,6 +86,8 @@ class DeviceGradient {
   SaeState state() const { return read(sae.state, 1).front(); }
   void set_state(const SaeState& state) { state_.upload({state}); }
 
+  void set_last_fired(const std::vector<int64_t>& last_fired) { last_fired_.upload(last_fired); }
+
   SaeDesc sae = {};
 
  private:

@@ -1,5 +1,5 @@
-"""bench/baselines/gpu_*.py on the CPU: every way to write the step agrees with double precision, and a wrong one does not
-pass. Triton's kernels run in its interpreter. Skipped without PyTorch."""
+"""bench/baselines/gpu_*.py on the CPU: every way to write the step agrees with double precision, and a wrong one does
+not pass. Triton's kernels run in its interpreter. Skipped without PyTorch."""
 import importlib.util
 import json
 import os
@@ -49,6 +49,28 @@ class SaeStep(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
         self.assertEqual(len(results), 2)
 
+    @unittest.skipUnless(there("triton"), "needs Triton")
+    def test_triton_kernels_compile_for_gpus(self):
+        code = f"""
+import sys
+sys.path.insert(0, {str(BASELINES)!r})
+import triton, triton_kernels as kernels
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+bf16, fp32, i64 = "*bf16", "*fp32", "*i64"
+lists = dict(order=i64, starts=i64, target=fp32, bias=fp32, d="i32", k="i32")
+cases = [(kernels.decode_gradient_kernel, dict(centred=bf16, weight=bf16, values=bf16, indices=i64, error=bf16, g=fp32,
+          loss=fp32, batch="fp32", d="i32", k="i32"), dict(K=32, D=128))]
+cases += [(kernels.weight_gradient_kernel, dict(left=fp32, left_of=bf16, right=bf16, right_of=bf16, **lists),
+           dict(TWO=two, ADD=not two, BIAS=two, P=16, D=256)) for two in (True, False)]
+for capability in (80, 90):
+    for kernel, types, constants in cases:
+        source = ASTSource(kernel, types | dict.fromkeys(constants, "constexpr"), constexprs=constants)
+        assert triton.compile(source, target=GPUTarget("cuda", capability, 32)).asm["cubin"]
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
     def test_without_a_gpu_one_line(self):
         import torch
 
@@ -76,9 +98,11 @@ class SaeStep(unittest.TestCase):
 
         topk_sae.check(spoilt("loss", lambda loss: loss), x)
         for field, change, message in (
-                ("loss", lambda loss: 1.01 * loss, "differs"), ("weight", lambda w: w + 1e-3 * w.abs().max(), "differs"),
+                ("loss", lambda loss: 1.01 * loss, "differs"),
+                ("weight", lambda w: w + 1e-3 * w.abs().max(), "differs"),
                 ("b_enc", torch.zeros_like, "differs"), ("b_pre", lambda b: -b, "differs"),
-                ("indices", lambda i: (i + 1) % 90, "not among"), ("indices", lambda i: i[:, :1].expand(-1, 5), "twice"),
+                ("indices", lambda i: (i + 1) % 90, "not among"),
+                ("indices", lambda i: i[:, :1].expand(-1, 5), "twice"),
                 ("values", torch.zeros_like, "value 0")):
             with self.assertRaisesRegex(ArithmeticError, message, msg=field):
                 topk_sae.check(spoilt(field, change), x)

@@ -1,5 +1,5 @@
-"""scripts/gpu_check.sh with stand-ins for the build's programs, the driver's tools and Python: what each part makes of what
-it meets, and that no part loses the others."""
+"""scripts/gpu_check.sh with stand-ins for the build's programs, the driver's tools and Python: what each part makes of
+what it meets, and that no part loses the others."""
 import json
 import os
 import pathlib
@@ -14,6 +14,7 @@ SMI = "echo 'NVIDIA Pretend 9000, 580.1, 12345 MiB'"
 DOCTEST = "echo '[doctest] test cases:  {0} |  {1} passed | {2} failed | 0 skipped'"
 ZEROS, ONES = 64 * "0", 64 * "1"
 DIGEST = f"echo '[digest] encode 64/1024 {ZEROS}'; echo '[digest] step, untied {ONES}'"
+FORWARD = '"case": "forward", "to": "mixed4e", "batch": 256, "images_per_s":'
 STEP = ('{{"case": "sae_step", "batch": 64, "d": 16, "n": 256, "tokens_per_s": {0}, "percent_of_gemm_limit": 41.5}}')
 TRAINING = """while [ $# -gt 0 ]; do [ "$1" = --out ] && out=$2; shift; done
 mkdir -p "$out/tap"; printf weights >"$out/tap/sae.safetensors"; printf '%s' "$EXTRA_$out" >"$out/run.json"
@@ -21,8 +22,9 @@ mkdir -p "$out/tap"; printf weights >"$out/tap/sae.safetensors"; printf '%s' "$E
 BRANCHSAE = "case $1 in --version) echo 'branchsae 0.1.0 (commit abc)'; exit 0 ;; esac\n"
 PYTHON = f"""case "$*" in
   *is_available*) echo True ;;
-  *gpu_sae_step*) echo '{STEP.format(500)[:-1]}, "baseline": "dense"}}'; echo '{STEP.format(800)[:-1]}, "baseline": "triton"}}' ;;
-  *gpu_forward*) echo '{{"case": "forward", "baseline": "pytorch", "to": "mixed4e", "batch": 256, "images_per_s": 9000}}' ;;
+  *gpu_sae_step*) echo '{STEP.format(500)[:-1]}, "baseline": "dense"}}'
+                  echo '{STEP.format(800)[:-1]}, "baseline": "triton"}}' ;;
+  *gpu_forward*) echo '{{{FORWARD} 9000, "baseline": "pytorch"}}' ;;
 esac"""
 
 
@@ -39,7 +41,7 @@ class GpuCheck(unittest.TestCase):
         self.bin("branchsae", BRANCHSAE + TRAINING)
         self.bin("bench_sae_step", f"echo '{STEP.format(2000)}'")
         self.bin("bench_encode_topk", "echo '{\"case\": \"encode_topk\", \"batch\": 8, \"tokens_per_s\": 8000}'")
-        self.bin("bench_forward", "echo '{\"case\": \"forward\", \"to\": \"mixed4e\", \"batch\": 256, \"images_per_s\": 27000}'")
+        self.bin("bench_forward", f"echo '{{{FORWARD} 27000}}'")
         self.bin("bench_train", "echo '{\"case\": \"train\", \"batch\": 8, \"tokens_per_s\": 3}'")
         self.program("encode_test_device", DOCTEST.format(5, 5, 0))
         self.program("cuda_integer_digest_device", DOCTEST.format(2, 2, 0) + "\n" + DIGEST)

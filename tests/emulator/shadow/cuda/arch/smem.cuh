@@ -60,6 +60,28 @@ class Smem {
   emulator::Span span_;
 };
 
+class SmemCursor {
+ public:
+  SmemCursor() = default;
+  SmemCursor(Smem<uint2> list, int at, emulator::Place place = emulator::Place::current())
+      : list_(list), at_(at) {
+    list.address(at, place);
+  }
+  template <int kOffset, int kStep>
+  void append_above(float value, float limit, uint32_t word,
+                    emulator::Place place = emulator::Place::current()) {
+    if (value <= limit) return;
+    list_.store(at_ + kOffset, make_uint2(as_uint(value), word), place);
+    at_ += kStep;
+  }
+  int since(const SmemCursor& from) const { return at_ - from.at_; }
+  bool is_beyond(const SmemCursor& other) const { return at_ > other.at_; }
+
+ private:
+  Smem<uint2> list_;
+  int at_ = 0;
+};
+
 class SmemArena {
  public:
   static constexpr int kAlignment = 128;

@@ -10,6 +10,7 @@
 namespace branchsae::cuda {
 
 #define BRANCHSAE_DEVICE inline
+#define BRANCHSAE_HOST_DEVICE
 
 struct Bf16 {
   uint16_t bits;
@@ -88,6 +89,9 @@ BRANCHSAE_DEVICE float fma(float a, float b, float c) {
   return __builtin_fmaf(a, b, c);
 }
 BRANCHSAE_DEVICE float divide(float a, float b) {
+  return a / b;
+}
+BRANCHSAE_DEVICE float approximate_quotient(float a, float b) {
   return a / b;
 }
 BRANCHSAE_DEVICE float square_root(float a) {
