@@ -27,6 +27,7 @@ Program compile(const Device& device, const Graph& graph, const ImageSource& ima
   compile_options.taps = options.taps;
   compile_options.height = images.height();
   compile_options.width = images.width();
+  compile_options.precision = options.precision;
   options.batch = std::max<int64_t>(1, std::min(options.batch, images.size()));
   while (true) {
     compile_options.max_batch = options.batch;

@@ -80,7 +80,7 @@ void add_precision(OptionSet& options, std::optional<SaePrecision>& target) {
     target = parse_sae_precision(text);
   };
   add_read(options, "--precision", "fp32|tf32|bf16", "fp32, on a GPU bf16",
-           "of the products; weights, sums and Adam are fp32 always", read,
+           "of the products, also the network's; weights, sums and Adam stay fp32", read,
            [&target] { return target ? Json(to_string(*target)) : Json("auto"); });
 }
 

@@ -25,7 +25,7 @@ namespace {
 
 struct Options {
   bench::MeterOptions meter;
-  std::string model, to = "logits", conv = "auto", input = "auto";
+  std::string model, to = "logits", conv = "auto", input = "auto", precision = "auto";
   std::vector<int64_t> batches{1, 8, 32};
   int64_t size = 0;
   bool layers = false;
@@ -86,6 +86,15 @@ struct Case {
   std::vector<double> seconds = {};
 };
 
+/// What auto means is the device's to say.
+NetworkPrecision network_precision(const Options& options) {
+  using enum NetworkPrecision;
+  if (options.precision == "auto") return kAuto;
+  if (options.precision == "fp32") return kF32;
+  if (options.precision == "tf32") return kTf32;
+  return options.precision == "fp16" ? kF16 : kBf16;
+}
+
 bool takes_bytes(const Meter& meter, const Graph& graph, const Options& options) {
   if (options.input != "auto") return options.input == "u8";
   return !meter.on_host() && graph.preprocess.has_value() && graph.value(graph.input).shape.at(1) == 3;
@@ -97,7 +106,8 @@ Case make_case(const Meter& meter, const Graph& graph, const Options& options, i
                                                    .max_batch = batch,
                                                    .height = options.size,
                                                    .width = options.size,
-                                                   .conv = conv});
+                                                   .conv = conv,
+                                                   .precision = network_precision(options)});
   const int64_t channels = graph.value(graph.input).shape.at(1);
   const std::array<int64_t, 4> shape{batch, program.height(), program.width(), channels};
   const int64_t size_bytes = batch * shape[1] * shape[2] * channels * (bytes ? 1 : 4);
@@ -138,7 +148,7 @@ double checked_difference(const Meter& meter, const Graph& graph, const Options&
   const double difference = relative_difference(got, expected);
   // Some 20 layers in float32, ten of them by Winograd: 1e-5 has been seen. In 16 bits each layer rounds by
   // 2^-9.
-  const double allowed = meter.on_host() ? 1e-4 : 5e-2;
+  const double allowed = meter.on_host() || options.precision == "fp32" ? 1e-4 : 5e-2;
   if (difference > allowed) {
     throw Error(fmt::format(
         "the output differs from that of direct convolutions in float32 by {:.1e}, more than {:.0e}",
@@ -179,11 +189,17 @@ struct Limits {
   double fma_gflops = 0;  ///< of the host's registers
 };
 
-Limits measure_limits(const Meter& meter) {
+/// 16-bit kinds have one rate.
+SaePrecision gemm_precision(const Options& options) {
+  if (options.precision == "fp32") return SaePrecision::kF32;
+  return options.precision == "tf32" ? SaePrecision::kTf32 : SaePrecision::kBf16;
+}
+
+Limits measure_limits(const Meter& meter, const Options& options) {
   if (meter.on_host())
     return {.fma_gflops = bench::fma_peak_gflops(meter.device().backend().threads(), meter.clock())};
   const double share = std::min(0.5, meter.options().seconds / 4);
-  return {.gemm_gflops = 1e-9 * meter.gemm_flops(SaePrecision::kBf16, 8192, 8192, 4096, share),
+  return {.gemm_gflops = 1e-9 * meter.gemm_flops(gemm_precision(options), 8192, 8192, 4096, share),
           .copy_gb_s = 1e-9 * meter.copy_bytes_per_second(share)};
 }
 
@@ -196,6 +212,7 @@ nlohmann::json summary(const Case& c, const Options& options, const Meter& meter
                         {"to", options.to},
                         {"batch", c.batch},
                         {"conv", c.conv == ConvAlgorithm::kDirect ? "direct" : "auto"},
+                        {"precision", options.precision},
                         {"input", c.images.bytes.empty() ? "f32" : "u8"},
                         {"images_per_s", batch / median},
                         {"images_per_s_p10", batch / quantile(c.seconds, 0.9)},
@@ -267,7 +284,7 @@ void run_all(const Options& options) {
   Case one = make_case(meter, graph, options, 1, ConvAlgorithm::kDirect, bytes, false);
   const int64_t flops_per_image = total_flops(one, meter.stream());
 
-  Limits limits = measure_limits(meter);
+  Limits limits = measure_limits(meter, options);
   const double until = meter.now_s() + options.meter.seconds * static_cast<double>(cases.size());
   while (meter.now_s() < until || cases.front().seconds.size() < 5) {
     for (Case& c : cases) {
@@ -275,7 +292,8 @@ void run_all(const Options& options) {
           c.runs, [&](int64_t run) { c.images.run(c.program, meter.stream(), run % c.images.sets()); });
       c.seconds.insert(c.seconds.end(), seconds.begin(), seconds.end());
     }
-    if (meter.on_host()) limits.fma_gflops = std::max(limits.fma_gflops, measure_limits(meter).fma_gflops);
+    if (meter.on_host())
+      limits.fma_gflops = std::max(limits.fma_gflops, measure_limits(meter, options).fma_gflops);
   }
   for (size_t i = 0; i < cases.size(); ++i) {
     cases[i].flops_per_image = flops_per_image;
@@ -299,6 +317,8 @@ int main(int argc, char** argv) {
   app.add_option("--input", options.input,
                  "f32, u8 (8-bit RGB), or auto: u8 on a GPU where the model allows it")
       ->check(CLI::IsMember({"auto", "f32", "u8"}));
+  app.add_option("--precision", options.precision, "auto, fp32, tf32, fp16 or bf16")
+      ->check(CLI::IsMember({"auto", "fp32", "tf32", "fp16", "bf16"}));
   app.add_option("--conv", options.conv, "auto, direct, or both")
       ->check(CLI::IsMember({"auto", "direct", "both"}));
   app.add_flag("--layers", options.layers, "a table of layers for each case");

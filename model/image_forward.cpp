@@ -15,23 +15,26 @@ constexpr int64_t kPinnedBytes = int64_t{256} << 20;
 constexpr int64_t kMostBatchesAhead = 64;
 
 Program compile(const Device& device, const Graph& graph, const ImageSource& source,
-                const std::vector<std::string>& taps, int64_t batch) {
+                const std::vector<std::string>& taps, int64_t batch, NetworkPrecision precision) {
   if (source.format() == PixelFormat::kU8Rgb && !graph.preprocess) {
     throw InputError(fmt::format("{}: how pixels become its input is undecided ({}); give --preprocess",
                                  graph.source, graph.preprocess_reason));
   }
-  return device.compile(
-      graph, {.taps = taps, .max_batch = batch, .height = source.height(), .width = source.width()});
+  return device.compile(graph, {.taps = taps,
+                                .max_batch = batch,
+                                .height = source.height(),
+                                .width = source.width(),
+                                .precision = precision});
 }
 
 }  // namespace
 
 ImageForward::ImageForward(const Device& device, const Graph& graph, const ImageSource& source,
-                           const std::vector<std::string>& taps, int64_t batch)
+                           const std::vector<std::string>& taps, int64_t batch, NetworkPrecision precision)
     : device_(device),
       source_(source),
       batch_(std::clamp<int64_t>(batch, 1, std::max<int64_t>(source.size(), 1))),
-      program_(compile(device, graph, source, taps, batch_)),
+      program_(compile(device, graph, source, taps, batch_, precision)),
       pixels_(device.backend(), batch_ * source.image_bytes(), false, "images") {
   if (!device.backend().is_host()) {
     decoded_ =

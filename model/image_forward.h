@@ -17,7 +17,8 @@ class ImageForward {
   /// Compiles the network and runs it once on a blank image, which tells the taps' grids.
   /// Throws InputError when 8-bit images meet a graph whose preprocessing is undecided.
   ImageForward(const Device& device, const Graph& graph, const ImageSource& source,
-               const std::vector<std::string>& taps, int64_t batch);
+               const std::vector<std::string>& taps, int64_t batch,
+               NetworkPrecision precision = NetworkPrecision::kAuto);
 
   /// Reads `images` in order and runs them in batches; for each one `visit` gets its readable images'
   /// indices, and tokens() their tokens for what it enqueues on `stream`. Stops and returns false as soon as

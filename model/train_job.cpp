@@ -10,6 +10,7 @@
 #include "engine/log.h"
 #include "engine/memory_advice.h"
 #include "model/evaluation.h"
+#include "model/precision.h"
 #include "model/run_files.h"
 #include "model/run_texts.h"
 #include "model/sae_start.h"
@@ -75,7 +76,8 @@ void TrainJob::continue_run() {
 void TrainJob::plan(const Graph& graph, const ImageSource& images) {
   split_ = plan_split(images, options_);
   forward_ = with_memory_advice("lower --forward-batch", [&] {
-    return std::make_unique<ImageForward>(device_, graph, images, options_.taps, options_.forward_batch);
+    return std::make_unique<ImageForward>(device_, graph, images, options_.taps, options_.forward_batch,
+                                          network_precision(*options_.precision));
   });
   const int64_t positions = plan_positions(*forward_, options_);
   options_.tokens = plan_tokens(options_, static_cast<int64_t>(split_.train.size()), positions);

@@ -163,10 +163,14 @@ Device fake_device(FakeControl& control) {
 
 namespace {
 
-/// A convolution whose windows do not overlap: the shapes that the network above has.
+/// A convolution whose windows do not overlap, with random weights: the shapes that the network above has,
+/// and work for a backend that runs graphs.
 Node convolution(const char* name, ValueId output, int64_t channels, int64_t stride) {
   ConvOp op;
-  op.weight = std::make_shared<HostTensor>(Shape{channels, 3, stride, stride});
+  HostTensor weight(Shape{channels, 3, stride, stride});
+  Random random(98, static_cast<uint64_t>(output));
+  for (float& value : weight.values()) value = static_cast<float>(random.normal());
+  op.weight = std::make_shared<HostTensor>(std::move(weight));
   op.bias = std::make_shared<HostTensor>(Shape{channels});
   op.window.kernel = op.window.stride = {stride, stride};
   op.relu = true;
