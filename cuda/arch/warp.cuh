@@ -32,6 +32,10 @@ BRANCHSAE_DEVICE int sync_block_count(bool value) {
 BRANCHSAE_DEVICE void sync_named(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
+/// Comes to that barrier without waiting there; the whole warp does.
+BRANCHSAE_DEVICE void arrive_named(int id, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
 
 /// T: int32_t, uint32_t or float. `width` a power of two: lanes exchange within groups of that many.
 template <class T>

@@ -32,6 +32,6 @@ void load_matrices(uint32_t* r, int matrices, Span span, int64_t at, const Place
 /// cp.async: 16 bytes; zeros when not valid.
 void copy_async_16(Span span, int64_t at, const void* from, bool valid, const Place& place);
 void commit_async();
-void wait_async(int pending, const Place& place);
+void wait_async(int pending);
 
 }  // namespace branchsae::emulator

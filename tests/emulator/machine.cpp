@@ -92,6 +92,7 @@ void Block::run(const Grid& grid, uint3 index, uint64_t seed) {
   random_state_ = (seed + 1) * 0x9e3779b97f4a7c15ULL | 1;
   failure_ = nullptr;
   shared_.reset(grid.smem_bytes, static_cast<int>(grid.threads.x + kLanes - 1) / kLanes);
+  hopper_.reset();
   for (Barrier& barrier : barriers_) {
     if (barrier.threads != 0) barrier = Barrier{};
   }
@@ -114,6 +115,7 @@ void Block::run(const Grid& grid, uint3 index, uint64_t seed) {
   running_thread = nullptr;
   running_block = nullptr;
   if (failure_) std::rethrow_exception(failure_);
+  hopper_.check_end(grid.name, index.x, static_cast<int>(grid.threads.x) / kLanes);
 }
 
 void Block::start(Thread& thread) {
@@ -183,10 +185,23 @@ void Block::make_ready(Thread& thread) {
   ready_warps_ |= 1U << thread.warp->id;
 }
 
+/// When no thread can go on, copies under way have to arrive first.
+Thread* Block::pick_or_land() {
+  if (order_ == Order::kRandom && random() % 16 == 0) hopper_.land_one();
+  Thread* next = pick();
+  while (next == nullptr && hopper_.land_one()) next = pick();
+  return next;
+}
+
+void Block::suspend(const Wait& wait) {
+  running_thread->wait = wait;
+  wait_for_others();
+}
+
 /// Lets others run until the running thread is made ready and has its turn.
 void Block::wait_for_others() {
   Thread* self = running_thread;
-  Thread* next = pick();
+  Thread* next = pick_or_land();
   if (next == nullptr) {
     throw Failure(fmt::format("{}: block {}: deadlock: {}", grid_->name, index_.x, who_waits_where()));
   }
@@ -200,7 +215,7 @@ void Block::finish() {
   self->finished = true;
   self->warp->finished |= 1U << self->lane;
   --live_;
-  Thread* next = pick();
+  Thread* next = pick_or_land();
   if (next == nullptr) {
     if (live_ == 0) return;
     throw Failure(fmt::format("{}: block {}: deadlock: {}", grid_->name, index_.x, who_waits_where()));

@@ -9,6 +9,7 @@
 #include "tests/emulator/device_language.h"
 #include "tests/emulator/failure.h"
 #include "tests/emulator/fibre.h"
+#include "tests/emulator/hopper.h"
 #include "tests/emulator/settings.h"
 #include "tests/emulator/shared_memory.h"
 
@@ -34,7 +35,6 @@ struct AsyncCopy {
   std::byte* to;
   const void* from;  ///< null: zeros
   int group;         ///< counted by the thread
-  Place place;
 };
 
 struct Thread {
@@ -89,7 +89,12 @@ class Block {
   /// Throws Failure naming kernel, block and thread.
   [[noreturn]] void fail(const std::string& message, const Place& place);
 
+  /// The running thread waits until somebody resumes it.
+  void suspend(const Wait& wait);
+  void resume(Thread& thread) { make_ready(thread); }
+
   SharedMemory& shared() { return shared_; }
+  Hopper& hopper() { return hopper_; }
   const Grid& grid() const { return *grid_; }
   const uint3& index() const { return index_; }
   const dim3& size() const { return grid_->threads; }
@@ -107,6 +112,7 @@ class Block {
   static void enter(void* thread);
   void start(Thread& thread);
   Thread* pick();
+  Thread* pick_or_land();
   void wait_for_others();
   void finish();
   Barrier& enter_barrier(int id, int threads, int arriving, const Wait& wait);
@@ -126,6 +132,7 @@ class Block {
   std::array<Barrier, kNamedBarriers> barriers_;
   std::exception_ptr failure_;
   SharedMemory shared_;
+  Hopper hopper_;
   FibreStacks stacks_;
   Order order_ = Order::kForward;
   uint64_t random_state_ = 1;

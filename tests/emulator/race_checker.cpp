@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kCell = 2;  // bytes
 
 std::string thread_text(int warp, uint32_t lanes) {
-  if (warp == kAsyncProxy) return "a copy of TMA's";
+  if (warp >= kFirstCopier) return "the copy engine";
   const int lane = std::countr_zero(lanes);
   return fmt::format("thread {} (warp {}, lane {})", warp * 32 + lane, warp, lane);
 }
@@ -34,7 +34,6 @@ void RaceChecker::reset(int64_t bytes, int warps) {
     read_at_.resize(cells / 2 + 1);
   }
   clocks_.fill(Clock{});
-  async_epoch_ = 0;
 }
 
 void RaceChecker::fail(int64_t cell, const Accessor& who, const char* doing, const std::string& other,
@@ -48,10 +47,14 @@ bool RaceChecker::over(const Clock& clock, const Accessor& who, int warp, uint32
                        uint32_t lanes) const {
   if (warp == who.warp) return epoch < clock.epoch || (lanes & ~who.lanes) == 0;
   const auto agent = static_cast<std::size_t>(warp);
-  if (clock.known[agent].covers(epoch, lanes)) return true;
-  if (std::popcount(who.lanes) != 1 || (clock.lanes_with_news & who.lanes) == 0) return false;
-  const auto lane = static_cast<std::size_t>(std::countr_zero(who.lanes));
-  return news_[static_cast<std::size_t>(who.warp)][lane][agent].covers(epoch, lanes);
+  if (clock.known.of[agent].covers(epoch, lanes)) return true;
+  // Lanes that learnt it by themselves; for the warp as a whole all of them must have.
+  if ((who.lanes & ~clock.lanes_with_news) != 0) return false;
+  for (uint32_t left = who.lanes; left != 0; left &= left - 1) {
+    const auto lane = static_cast<std::size_t>(std::countr_zero(left));
+    if (!news_[static_cast<std::size_t>(who.warp)][lane].of[agent].covers(epoch, lanes)) return false;
+  }
+  return true;
 }
 
 void RaceChecker::check_writer(const Writer& writer, int64_t cell, const Accessor& who, const char* doing,
@@ -170,10 +173,19 @@ void RaceChecker::begin_copy(int64_t at, int64_t bytes, const Accessor& who, con
     writers_[static_cast<std::size_t>(cell)].copying = 1;
 }
 
-void RaceChecker::end_copy(int64_t at, int64_t bytes, const Accessor& who, const Place& place) {
+void RaceChecker::finish_copy(int64_t at, int64_t bytes, const Writer& writer) {
   for (int64_t cell = at / kCell; cell < (at + bytes) / kCell; ++cell)
-    writers_[static_cast<std::size_t>(cell)].copying = 0;
-  write(at, bytes, who, place);
+    writers_[static_cast<std::size_t>(cell)] = writer;
+}
+
+void RaceChecker::end_copy(int64_t at, int64_t bytes, const Accessor& who) {
+  finish_copy(at, bytes,
+              {clocks_[static_cast<std::size_t>(who.warp)].epoch, static_cast<uint8_t>(who.warp),
+               static_cast<uint8_t>(std::countr_zero(who.lanes)), 0, 0});
+}
+
+void RaceChecker::end_copy_in_phase(int64_t at, int64_t bytes, int copier, uint32_t phase) {
+  finish_copy(at, bytes, {phase, static_cast<uint8_t>(kFirstCopier + copier), 0, 0, 0});
 }
 
 void RaceChecker::sync_warp(int warp) {
@@ -181,7 +193,7 @@ void RaceChecker::sync_warp(int warp) {
   for (uint32_t left = clock.lanes_with_news; left != 0; left &= left - 1) {
     const Knowledge& news =
         news_[static_cast<std::size_t>(warp)][static_cast<std::size_t>(std::countr_zero(left))];
-    for (std::size_t agent = 0; agent < kAgents; ++agent) clock.known[agent].join(news[agent]);
+    clock.known.join(news);
   }
   clock.lanes_with_news = 0;
   ++clock.epoch;
@@ -191,8 +203,8 @@ void RaceChecker::publish_warp(int warp, Knowledge& to) {
   Clock& clock = clocks_[static_cast<std::size_t>(warp)];
   const uint32_t epoch = clock.epoch;
   sync_warp(warp);
-  for (std::size_t agent = 0; agent < kAgents; ++agent) to[agent].join(clock.known[agent]);
-  to[static_cast<std::size_t>(warp)].join({epoch, kEveryLane});
+  to.join(clock.known);
+  to.of[static_cast<std::size_t>(warp)].join({epoch, kEveryLane});
 }
 
 void RaceChecker::meet(uint32_t warps, const Knowledge& published) {
@@ -208,9 +220,9 @@ Knowledge RaceChecker::publish(int warp, int lane) const {
   Knowledge result = clock.known;
   if ((clock.lanes_with_news >> lane & 1) != 0) {
     const Knowledge& news = news_[static_cast<std::size_t>(warp)][static_cast<std::size_t>(lane)];
-    for (std::size_t agent = 0; agent < kAgents; ++agent) result[agent].join(news[agent]);
+    result.join(news);
   }
-  result[static_cast<std::size_t>(warp)].join({clock.epoch, 1U << lane});
+  result.of[static_cast<std::size_t>(warp)].join({clock.epoch, 1U << lane});
   return result;
 }
 
@@ -219,7 +231,7 @@ void RaceChecker::learn(int warp, int lane, const Knowledge& news) {
   Knowledge& mine = news_[static_cast<std::size_t>(warp)][static_cast<std::size_t>(lane)];
   if ((clock.lanes_with_news >> lane & 1) == 0) mine = {};
   clock.lanes_with_news |= 1U << lane;
-  for (std::size_t agent = 0; agent < kAgents; ++agent) mine[agent].join(news[agent]);
+  mine.join(news);
 }
 
 }  // namespace branchsae::emulator

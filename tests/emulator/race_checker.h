@@ -14,9 +14,10 @@
 namespace branchsae::emulator {
 
 constexpr int kCheckedWarps = 32;
-/// Whatever writes shared memory beside the threads: TMA.
-constexpr int kAsyncProxy = kCheckedWarps;
-constexpr int kAgents = kCheckedWarps + 1;
+/// The copy engine's writes, an agent for each mbarrier that counts their bytes; an epoch is a phase.
+constexpr int kFirstCopier = kCheckedWarps;
+constexpr int kCopiers = 32;
+constexpr int kAgents = kCheckedWarps + kCopiers;
 constexpr uint32_t kEveryLane = ~0U;
 
 /// All accesses of an agent before `epoch`, and those of `lanes` in it.
@@ -31,7 +32,12 @@ struct Known {
     }
   }
 };
-using Knowledge = std::array<Known, kAgents>;
+struct Knowledge {
+  std::array<Known, kAgents> of{};
+  void join(const Knowledge& other) {
+    for (std::size_t agent = 0; agent < kAgents; ++agent) of[agent].join(other.of[agent]);
+  }
+};
 
 /// Who accesses: one lane, or the warp as a whole (an instruction that moves data between lanes).
 struct Accessor {
@@ -50,7 +56,9 @@ class RaceChecker {
   void update(int64_t at, int64_t bytes, const Accessor& who, const Place& place);
   /// A copy begins that nobody may look at before it ended.
   void begin_copy(int64_t at, int64_t bytes, const Accessor& who, const Place& place);
-  void end_copy(int64_t at, int64_t bytes, const Accessor& who, const Place& place);
+  /// By the thread that waited for it, or in a phase of a copier's.
+  void end_copy(int64_t at, int64_t bytes, const Accessor& who);
+  void end_copy_in_phase(int64_t at, int64_t bytes, int copier, uint32_t phase);
 
   void sync_warp(int warp);
   /// All lanes of these warps meet.
@@ -61,9 +69,6 @@ class RaceChecker {
   Knowledge publish(int warp, int lane) const;
   /// A lane learns; its warp does with the next sync_warp.
   void learn(int warp, int lane, const Knowledge& news);
-
-  /// TMA's writes of one transfer happen in an epoch of their own; returns what knows of them.
-  uint32_t next_async_epoch() { return ++async_epoch_; }
 
  private:
   struct Writer {
@@ -77,6 +82,7 @@ class RaceChecker {
     uint32_t lanes_with_news = 0;
   };
 
+  void finish_copy(int64_t at, int64_t bytes, const Writer& writer);
   bool over(const Clock& clock, const Accessor& who, int warp, uint32_t epoch, uint32_t lanes) const;
   void check_writer(const Writer& writer, int64_t cell, const Accessor& who, const char* doing,
                     const Place& place);
@@ -97,7 +103,6 @@ class RaceChecker {
   std::vector<Place> written_at_, read_at_;  // [word]
   std::array<Clock, kAgents> clocks_;
   std::array<std::array<Knowledge, 32>, kCheckedWarps> news_;
-  uint32_t async_epoch_ = 0;
 };
 
 }  // namespace branchsae::emulator

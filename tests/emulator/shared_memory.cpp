@@ -47,19 +47,24 @@ Span narrow_shared(Span span, int64_t at, int64_t bytes, const Place& place) {
   return {static_cast<uint32_t>(begin), static_cast<uint32_t>(begin + bytes)};
 }
 
-uint32_t check_shared(Span span, int64_t at, uint32_t bytes, const Place& place) {
+uint32_t check_shared_range(Span span, int64_t at, int64_t bytes, const Place& place) {
   const int64_t first = span.begin + at;
   if (at < 0 || first + bytes > span.end) {
     running_block->fail(fmt::format("{} bytes at byte {} of a piece of {} bytes of shared memory", bytes, at,
                                     span.end - span.begin),
                         place);
   }
+  return static_cast<uint32_t>(first);
+}
+
+uint32_t check_shared(Span span, int64_t at, uint32_t bytes, const Place& place) {
+  const uint32_t first = check_shared_range(span, at, bytes, place);
   if (first % bytes != 0) {
     running_block->fail(
         fmt::format("{} bytes at byte {} of shared memory, which is no multiple of {}", bytes, first, bytes),
         place);
   }
-  return static_cast<uint32_t>(first);
+  return first;
 }
 
 const std::byte* read_shared(Span span, int64_t at, uint32_t bytes, const Place& place) {
@@ -102,9 +107,9 @@ std::byte* begin_shared_copy(Span span, int64_t at, uint32_t bytes, const Place&
   return shared.data() + first;
 }
 
-void end_shared_copy(std::byte* to, uint32_t bytes, const Place& place) {
+void end_shared_copy(std::byte* to, uint32_t bytes) {
   SharedMemory& shared = running_block->shared();
-  if (RaceChecker* races = shared.races()) races->end_copy(to - shared.data(), bytes, this_thread(), place);
+  if (RaceChecker* races = shared.races()) races->end_copy(to - shared.data(), bytes, this_thread());
 }
 
 }  // namespace branchsae::emulator

@@ -42,12 +42,13 @@ const std::byte* read_shared_as_warp(Span span, int64_t at, uint32_t bytes, cons
 /// Bytes that a copy of the running thread's is going to write, from when it begins to when it has been
 /// waited for.
 std::byte* begin_shared_copy(Span span, int64_t at, uint32_t bytes, const Place& place);
-void end_shared_copy(std::byte* to, uint32_t bytes, const Place& place);
+void end_shared_copy(std::byte* to, uint32_t bytes);
 /// The arena's next piece.
 Span take_shared(int64_t begin, int64_t bytes, const Place& place);
 /// Part of a span.
 Span narrow_shared(Span span, int64_t at, int64_t bytes, const Place& place);
-/// Checks bounds and alignment only.
+/// Checks bounds only, and bounds and alignment.
+uint32_t check_shared_range(Span span, int64_t at, int64_t bytes, const Place& place);
 uint32_t check_shared(Span span, int64_t at, uint32_t bytes, const Place& place);
 
 }  // namespace branchsae::emulator

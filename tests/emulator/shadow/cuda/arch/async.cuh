@@ -13,8 +13,8 @@ BRANCHSAE_DEVICE void commit_async() {
   emulator::commit_async();
 }
 template <int Pending>
-BRANCHSAE_DEVICE void wait_async(emulator::Place place = emulator::Place::current()) {
-  emulator::wait_async(Pending, place);
+BRANCHSAE_DEVICE void wait_async() {
+  emulator::wait_async(Pending);
 }
 
 }  // namespace branchsae::cuda

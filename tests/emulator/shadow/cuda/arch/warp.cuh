@@ -31,6 +31,9 @@ BRANCHSAE_DEVICE int sync_block_count(bool value, emulator::Place place = emulat
 BRANCHSAE_DEVICE void sync_named(int id, int threads, emulator::Place place = emulator::Place::current()) {
   emulator::sync_named(id, threads, place);
 }
+BRANCHSAE_DEVICE void arrive_named(int id, int threads, emulator::Place place = emulator::Place::current()) {
+  emulator::arrive_named(id, threads, place);
+}
 
 /// A value through the emulator's 64-bit exchange.
 template <class T>
