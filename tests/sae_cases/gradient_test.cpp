@@ -173,6 +173,40 @@ TEST_CASE("gradients in lower precisions agree with the reference") {
   }
 }
 
+TEST_CASE("on whole numbers every precision has the reference's sets, AuxK's too") {
+  // Small integers are exact in bf16, and so are the pre-activations: ties and all.
+  for (const SaePrecision precision : {SaePrecision::kF32, SaePrecision::kTf32, SaePrecision::kBf16}) {
+    if (!sae_backend().offers(precision)) continue;
+    for_each_level([&] {
+      for (const Variant& variant : kVariants) {
+        SaeSpec spec = spec_of(variant, 48, 300, 12, 64);
+        spec.precision = precision;
+        CAPTURE(variant.name);
+        CAPTURE(to_string(precision));
+        SaeParameters parameters;
+        parameters.w = integer_tensor({300, 48}, 2, 1);
+        if (!spec.tied) parameters.w_dec = integer_tensor({300, 48}, 2, 2);
+        parameters.b_enc = integer_tensor({300}, 9, 3);
+        parameters.b_pre = integer_tensor({48}, 1, 4);
+        const HostTensor x = integer_tensor({64, 48}, 3, 5);
+        OnDevice<float> tokens(x);
+        const SaeStep step = step_of(variant);
+        const reference::SaeResult expected = loaded_reference(spec, parameters).gradients(x.matrix(), step);
+        const auto executor = loaded_executor(spec, parameters);
+        CHECK(encode_lists(*executor, tokens.matrix(), spec.k) == expected.selected);
+        const SaeGradients actual = executor->gradients_sync(tokens.matrix(), step);
+        const Tolerance tolerance = tolerance_of(precision);
+        CHECK(actual.loss == doctest::Approx(expected.loss).epsilon(tolerance.loss));
+        CHECK(actual.aux_loss == doctest::Approx(expected.aux_loss).epsilon(tolerance.loss));
+        CHECK(relative_difference(actual.w.values(), expected.gradients.w) < tolerance.gradient);
+        CHECK(relative_difference(actual.w_dec.values(), expected.gradients.w_dec) < tolerance.gradient);
+        CHECK(relative_difference(actual.b_enc.values(), expected.gradients.b_enc) < tolerance.gradient);
+        CHECK(relative_difference(actual.b_pre.values(), expected.gradients.b_pre) < tolerance.gradient);
+      }
+    });
+  }
+}
+
 TEST_CASE("steps follow the reference") {
   const std::vector<int64_t> widths =
       slow_device() ? std::vector<int64_t>{24, 80} : std::vector<int64_t>{24, 160};
