@@ -12,7 +12,7 @@ class CudnnConvPlan final : public ConvPlan {
       : plan_(std::move(plan)), handle_(std::move(handle)) {}
 
   std::string name() const override { return plan_->name; }
-  bool recommended() const override { return plan_->recommended; }
+  Standing standing() const override { return plan_->standing; }
   int64_t workspace_bytes() const override { return plan_->workspace_bytes; }
   Element bias_element() const override { return plan_->bias_element; }
 

@@ -146,7 +146,7 @@ def figures(what, details, bad, log):
 
 def benches(check, clock):
     """Our programs; each checks its answer before it times."""
-    common = ["--device", "cuda", "--json"]
+    common = ["--device", "cuda", "--json", "--seconds", "1"]
     shapes = [word for shape in SHAPES for word in ("--shape", shape)]
     commands, missing = [], []
     for name, arguments in (("bench_sae_step", shapes), ("bench_encode_topk", shapes), ("bench_forward", FORWARD),
@@ -212,8 +212,8 @@ def repeats(check, clock):
 
 
 # Name, function, seconds at most.
-PARTS = [("tests", tests, 140), ("emulator", emulator, 60), ("sanitizers", sanitizers, 120),
-         ("benches", benches, 100), ("baselines", baselines, 150), ("repeats", repeats, 60)]
+PARTS = [("tests", tests, 120), ("emulator", emulator, 40), ("sanitizers", sanitizers, 100),
+         ("benches", benches, 140), ("baselines", baselines, 150), ("repeats", repeats, 50)]
 
 
 class Check:
