@@ -57,10 +57,10 @@ class TrainJob {
   void train_and_evaluate();
   bool train_steps();
   bool train_step();
+  std::vector<SaeTrainer*> trainers();
   void start_trainers();
   void read_stats();
-  void check_numbers(const TapTraining& tap, const SaeStats& stats) const;
-  [[noreturn]] void fail_on(const TapTraining& tap, const char* what) const;
+  [[noreturn]] void fail_on(const TapTraining& tap, const char* what, int64_t step) const;
   void log_line();
   bool evaluate_held_out();
 
@@ -80,6 +80,7 @@ class TrainJob {
   TrainCallbacks callbacks_;
   RunFolder folder_;
   RunInfo info_;
+  std::optional<SaePrecision> recorded_precision_;  ///< of a resumed run
 
   ImageSplit split_;
   std::unique_ptr<SkippedImages> skipped_, skipped_held_out_;
