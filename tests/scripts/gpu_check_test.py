@@ -132,7 +132,7 @@ class GpuCheck(unittest.TestCase):
         self.assertIn("6 passed, 1 failed", parts["tests"]["summary"])
         self.assertIn("bits differ at 17", text)
         self.assertIn("bench_encode_topk: wrong result", parts["benches"]["log"])
-        self.assertEqual(len(parts["benches"]["details"]), 3)  # what the others measured is kept
+        self.assertEqual(len(parts["benches"]["details"]), 7)  # what the others measured is kept
 
     def test_tests_that_skip_on_a_machine_with_a_gpu_are_failures(self):
         self.program("encode_test_device", "echo '[cases] 0 passed, 0 failed, 5 skipped'; exit 77")
@@ -199,7 +199,7 @@ class GpuCheck(unittest.TestCase):
     def test_a_benchmark_that_is_not_built_is_a_failure_and_the_others_run(self):
         (self.build / "bin/bench_train").unlink()
         parts, _, _ = self.report("--only", "benches", code=1)
-        self.assertEqual(parts["benches"]["summary"], "3 figures; not built: bench_train")
+        self.assertEqual(parts["benches"]["summary"], "11 figures; not built: bench_train")
 
 
 if __name__ == "__main__":
