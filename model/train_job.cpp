@@ -114,21 +114,27 @@ void TrainJob::plan(const Graph& graph, const ImageSource& images) {
 TrainResult TrainJob::run() {
   open_folder();
   try {
-    train_and_evaluate();
+    with_memory_advice("lower --batch or --buffer-tokens, or train fewer --tap at once",
+                       [&] { train_and_evaluate(); });
   } catch (const InputError&) {
-    // Bad input that only the images themselves showed: nothing is left of a run that never made a step.
-    if (step_ == 0 && !options_.resume) {
-      for (TapTraining& tap : taps_) tap.log.reset();
-      folder_.discard(info_.taps);
-    } else {
-      write_info_of_failure();
-    }
+    discard_or_note();
+    throw;
+  } catch (const MemoryError&) {
+    discard_or_note();
     throw;
   } catch (...) {
     write_info_of_failure();
     throw;
   }
   return result();
+}
+
+/// Bad input that only the images themselves showed, or too little memory: nothing is left of a run that
+/// never made a step, so that another attempt may take its folder.
+void TrainJob::discard_or_note() {
+  if (step_ > 0 || options_.resume) return write_info_of_failure();
+  for (TapTraining& tap : taps_) tap.log.reset();
+  folder_.discard(info_.taps);
 }
 
 void TrainJob::open_folder() {

@@ -53,6 +53,7 @@ class TrainJob {
   void continue_run();
   void open_folder();
   void restore();
+  void discard_or_note();
 
   void train_and_evaluate();
   bool train_steps();

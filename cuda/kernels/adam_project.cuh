@@ -1,11 +1,11 @@
 #pragma once
 // adam_project: sums the partial rows of dW and updates weights, moments, 16-bit copies, b_enc, last_fired;
-// sums db_enc W for b_pre. Work     reads 4nd for each group with pairs and 12nd, writes 14nd bytes. d=512
-// n=8192, one group: 126 MB, 42 us at
-//          3.0 TB/s. Not measured on a GPU.
-// Launch   grid: adam_latents latents a block; block 256, a warp a latent at a time; shared adam_latents x 4
-// B Limits   any n and d; the unit norm reads the partial rows twice Order    deterministic: groups in order,
-// carries in order; each weight is one lane's
+// sums db_enc W for b_pre.
+// Work     reads 4nd for each group with pairs and 12nd, writes 14nd bytes. d=512 n=8192, one group: 126 MB,
+//          42 us at 3.0 TB/s. Not measured on a GPU.
+// Launch   grid: adam_latents latents a block; block 256, a warp a latent at a time; shared adam_latents x 4 B
+// Limits   any n and d; the unit norm reads the partial rows twice
+// Order    deterministic: groups in order, carries in order; each weight is one lane's
 #include "cuda/arch/smem.cuh"
 #include "cuda/arch/warp.cuh"
 #include "cuda/kernels/adam.cuh"
