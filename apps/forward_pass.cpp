@@ -9,6 +9,7 @@
 #include "apps/progress.h"
 #include "apps/signals.h"
 #include "engine/error.h"
+#include "engine/memory_advice.h"
 
 namespace branchsae::apps {
 namespace {
@@ -26,10 +27,12 @@ Program compile(const Device& device, const Graph& graph, const ImageSource& ima
   compile_options.taps = options.taps;
   compile_options.height = images.height();
   compile_options.width = images.width();
+  compile_options.precision = options.precision;
   options.batch = std::max<int64_t>(1, std::min(options.batch, images.size()));
   while (true) {
     compile_options.max_batch = options.batch;
-    Program program = device.compile(graph, compile_options);
+    Program program =
+        with_memory_advice("lower --batch", [&] { return device.compile(graph, compile_options); });
     const int64_t bytes = planned_bytes(program);
     if (options.max_memory == 0 || bytes <= options.max_memory) return program;
     if (options.batch == 1) {

@@ -17,6 +17,7 @@ struct ForwardOptions {
   bool strict = false;
   bool progress = true;
   std::string title;  ///< of the progress bar
+  NetworkPrecision precision = NetworkPrecision::kAuto;
 };
 
 class ForwardPass {

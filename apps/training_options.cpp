@@ -72,6 +72,18 @@ void add_names(OptionSet& options, TrainOptions& train) {
       [&train] { return Json(train.centre == CentreStart::kMean ? "mean" : "geometric-median"); });
 }
 
+void add_precision(OptionSet& options, std::optional<SaePrecision>& target) {
+  const auto read = [&target](const std::string& text) {
+    if (text != "fp32" && text != "tf32" && text != "bf16") {
+      throw InputError("must be fp32, tf32 or bf16, not '" + text + "'");
+    }
+    target = parse_sae_precision(text);
+  };
+  add_read(options, "--precision", "fp32|tf32|bf16", "fp32, on a GPU bf16",
+           "of the products, also the network's; weights, sums and Adam stay fp32", read,
+           [&target] { return target ? Json(to_string(*target)) : Json("auto"); });
+}
+
 /// `--untied` is a switch whose field is the other way round.
 void add_untied(OptionSet& options, bool& tied) {
   options.custom_flag(
@@ -118,6 +130,7 @@ constexpr std::pair<const char*, Copy> kCopies[] = {
     {"auxk", copy<&O::aux_k>},
     {"aux-alpha", copy<&O::aux_alpha>},
     {"dead-after", copy<&O::dead_after>},
+    {"precision", copy<&O::precision>},
     {"holdout", copy<&O::holdout>},
     {"positions-per-image", copy<&O::positions_per_image>},
     {"buffer-tokens", copy<&O::buffer_tokens>},
@@ -150,6 +163,7 @@ void add_training_options(OptionSet& options, TrainOptions& train) {
   options.real("--aux-alpha", train.aux_alpha, 0, 1e3, "weight of AuxK's loss");
   options.count("--dead-after", train.dead_after, 1, kMany,
                 "tokens without firing until a latent counts as dead");
+  add_precision(options, train.precision);
   options.group("Data");
   options.real("--holdout", train.holdout, 0, 0.5, "share of the images that is held out for the evaluation");
   add_positions(options, train.positions_per_image);

@@ -30,9 +30,8 @@ void check_fits_in_memory(int64_t size_bytes, std::string_view what) {
   // Linux promises more than it has, so a request beyond the machine would only fail when it is touched.
   const int64_t physical = physical_bytes();
   if (size_bytes >= 0 && size_bytes <= physical) return;
-  throw MemoryError(
-      fmt::format("out of memory: \"{}\" needs {}, this machine has {}; use a smaller batch or image size",
-                  what, mebibytes(size_bytes), mebibytes(physical)));
+  throw MemoryError(fmt::format("out of memory: \"{}\" needs {}, this machine has {}", what,
+                                mebibytes(size_bytes), mebibytes(physical)));
 }
 
 DeviceMemory allocate_host(int64_t size_bytes, std::string_view what) {
@@ -42,8 +41,7 @@ DeviceMemory allocate_host(int64_t size_bytes, std::string_view what) {
   void* pointer = std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(rounded));
   if (pointer == nullptr) {
     throw MemoryError(
-        fmt::format("out of memory: cannot allocate {} for \"{}\"; use a smaller batch or image size",
-                    mebibytes(size_bytes), what));
+        fmt::format("out of memory: cannot allocate {} for \"{}\"", mebibytes(size_bytes), what));
   }
   if (alignment == kHugePage)
     madvise(pointer, static_cast<size_t>(rounded), MADV_HUGEPAGE);  // advice: may fail

@@ -5,8 +5,10 @@
 #include <algorithm>
 
 #include "engine/error.h"
+#include "engine/memory_advice.h"
 #include "model/evaluation.h"
 #include "model/json.h"
+#include "model/precision.h"
 
 namespace branchsae {
 namespace model {
@@ -58,6 +60,8 @@ EvaluateResult evaluate_targets(ImageForward& forward, Stream& stream,
 
 namespace {
 
+constexpr int64_t kTokensAtOnce = 4096;
+
 std::vector<int64_t> checked_ks(const EvaluateOptions& options, const SaeFile& sae) {
   if (options.ks.empty()) return {sae.spec.k};
   for (int64_t k : options.ks) {
@@ -91,13 +95,19 @@ EvaluateResult evaluate(const Device& device, const Graph& graph, const ImageSou
                         const EvaluateCallbacks& callbacks) {
   for (const SaeFile& sae : saes) checked_ks(options, sae);
   const std::vector<std::string> taps = distinct_taps(saes);
-  model::ImageForward forward(device, graph, images, taps, options.forward_batch);
+  const SaePrecision precision = offered_precision(device.backend(), options.precision);
+  const auto network = with_memory_advice("lower --batch", [&] {
+    return std::make_unique<model::ImageForward>(device, graph, images, taps, options.forward_batch,
+                                                 network_precision(precision));
+  });
+  model::ImageForward& forward = *network;
   std::vector<std::unique_ptr<SaeExecutor>> executors;
   std::vector<model::EvaluationTarget> targets;
   for (const SaeFile& sae : saes) {
     const auto index = static_cast<size_t>(std::ranges::find(taps, sae.tap) - taps.begin());
     check_width(sae, forward.taps()[index]);
-    executors.push_back(make_executor(device, sae));
+    executors.push_back(with_memory_advice(
+        "give fewer --tap at once", [&] { return make_executor(device, sae, kTokensAtOnce, precision); }));
     targets.push_back({sae.tap, index, executors.back().get(), checked_ks(options, sae)});
   }
   model::SkippedImages skipped(images, static_cast<int64_t>(options.images.size()), options.strict);

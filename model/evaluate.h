@@ -1,6 +1,7 @@
 #pragma once
 /// How well autoencoders reconstruct the tokens of some images.
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,9 @@ struct EvaluateOptions {
   std::vector<int64_t> images = {};  ///< indices into the source, in the order to read
   std::vector<int64_t> ks = {};      ///< latents kept per token; empty: each autoencoder's own k
   int64_t forward_batch = 16;
+  /// Of the network and the autoencoders: what the run was trained in. Unset, or not offered by the device:
+  /// its usual.
+  std::optional<SaePrecision> precision = {};
   bool strict = false;  ///< an unreadable image is an error; else more than half of them is
 };
 

@@ -10,27 +10,35 @@ namespace branchsae::model {
 namespace {
 
 constexpr int kBatchesAhead = 3;
+// Decoded ahead while a device trains: as much as is worth pinning.
+constexpr int64_t kPinnedBytes = int64_t{256} << 20;
+constexpr int64_t kMostBatchesAhead = 64;
 
 Program compile(const Device& device, const Graph& graph, const ImageSource& source,
-                const std::vector<std::string>& taps, int64_t batch) {
+                const std::vector<std::string>& taps, int64_t batch, NetworkPrecision precision) {
   if (source.format() == PixelFormat::kU8Rgb && !graph.preprocess) {
     throw InputError(fmt::format("{}: how pixels become its input is undecided ({}); give --preprocess",
                                  graph.source, graph.preprocess_reason));
   }
-  return device.compile(
-      graph, {.taps = taps, .max_batch = batch, .height = source.height(), .width = source.width()});
+  return device.compile(graph, {.taps = taps,
+                                .max_batch = batch,
+                                .height = source.height(),
+                                .width = source.width(),
+                                .precision = precision});
 }
 
 }  // namespace
 
 ImageForward::ImageForward(const Device& device, const Graph& graph, const ImageSource& source,
-                           const std::vector<std::string>& taps, int64_t batch)
+                           const std::vector<std::string>& taps, int64_t batch, NetworkPrecision precision)
     : device_(device),
       source_(source),
       batch_(std::clamp<int64_t>(batch, 1, std::max<int64_t>(source.size(), 1))),
-      program_(compile(device, graph, source, taps, batch_)) {
+      program_(compile(device, graph, source, taps, batch_, precision)),
+      pixels_(device.backend(), batch_ * source.image_bytes(), false, "images") {
   if (!device.backend().is_host()) {
-    staging_ = device.backend().buffer<char>(batch_ * source.image_bytes(), "images");
+    decoded_ =
+        device.backend().allocate_pinned(ImageReader::ring_bytes(source, reader_options()), "decoded images");
   }
   const auto stream = device.make_stream();
   const std::vector<char> blank(static_cast<size_t>(source.image_bytes()), 0);
@@ -39,23 +47,47 @@ ImageForward::ImageForward(const Device& device, const Graph& graph, const Image
   for (size_t tap = 0; tap < taps.size(); ++tap) positions_.push_back(program_.tap(tap).tokens().shape[0]);
 }
 
-bool ImageForward::run(Stream& stream, const std::vector<int64_t>& images,
-                       const ImageReader::OnUnreadable& on_unreadable, const Visit& visit) {
-  size_t drawn = 0;
-  const auto next_index = [&] { return drawn < images.size() ? images[drawn++] : int64_t{-1}; };
+ImageReader::Options ImageForward::reader_options() const {
   ImageReader::Options options;
   options.batch = batch_;
   options.threads = std::max(1, device_.backend().threads());
   options.batches_ahead = kBatchesAhead;
-  options.on_unreadable = on_unreadable;
-  ImageReader reader(source_, next_index, options);
+  if (!device_.backend().is_host()) {
+    const int64_t batches = kPinnedBytes / std::max<int64_t>(batch_ * source_.image_bytes(), 1);
+    options.batches_ahead = static_cast<int>(std::clamp<int64_t>(batches, kBatchesAhead, kMostBatchesAhead));
+  }
+  return options;
+}
+
+std::unique_ptr<ImageForward::Reading> ImageForward::read(const std::vector<int64_t>& images) {
+  if (ahead_ != nullptr && ahead_->images == images) return std::move(ahead_);
+  ahead_.reset();  // its threads write to the memory that the next one gets
+  auto reading = std::make_unique<Reading>();
+  reading->images = images;
+  ImageReader::Options options = reader_options();
+  options.memory = decoded_.data();
+  options.on_unreadable = [this](int64_t index, const std::string& reason) { on_unreadable_(index, reason); };
+  const auto next_index = [at = reading.get()] {
+    return at->drawn < at->images.size() ? at->images[at->drawn++] : int64_t{-1};
+  };
+  reading->reader = std::make_unique<ImageReader>(source_, next_index, std::move(options));
+  return reading;
+}
+
+void ImageForward::prefetch(const std::vector<int64_t>& images) {
+  if (!device_.backend().is_host() && !images.empty()) ahead_ = read(images);
+}
+
+bool ImageForward::run(Stream& stream, const std::vector<int64_t>& images,
+                       const ImageReader::OnUnreadable& on_unreadable, const Visit& visit) {
+  on_unreadable_ = on_unreadable;
+  const std::unique_ptr<Reading> reading = read(images);
   ImageBatch batch;
-  while (reader.next(batch)) {
+  while (reading->reader->next(batch)) {
     run_batch(stream, batch.pixels, batch.count);
     images_run_ += batch.count;
-    const bool go_on = visit(batch.indices);
-    stream.synchronize();  // pixels and taps are overwritten by the next batch
-    if (!go_on) return false;
+    pixels_.wait_sent();  // the reader decodes the next images into this memory
+    if (!visit(batch.indices)) return false;
   }
   return true;
 }
@@ -69,10 +101,7 @@ View<const float, 2> ImageForward::tokens(size_t tap, int64_t place, int64_t cou
 }
 
 void ImageForward::run_batch(Stream& stream, const void* pixels, int64_t count) {
-  if (!device_.backend().is_host()) {
-    device_.backend().copy_to_device(stream, staging_.data(), pixels, count * source_.image_bytes());
-    pixels = staging_.data();
-  }
+  pixels = pixels_.send(stream, pixels, count * source_.image_bytes());
   if (source_.format() == PixelFormat::kU8Rgb) {
     run_pixels(stream, static_cast<const uint8_t*>(pixels), count);
   } else {

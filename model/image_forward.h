@@ -1,10 +1,12 @@
 #pragma once
 /// Runs images through the network up to some taps.
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "engine/device.h"
 #include "engine/images.h"
+#include "model/upload_ring.h"
 
 namespace branchsae::model {
 
@@ -15,13 +17,18 @@ class ImageForward {
   /// Compiles the network and runs it once on a blank image, which tells the taps' grids.
   /// Throws InputError when 8-bit images meet a graph whose preprocessing is undecided.
   ImageForward(const Device& device, const Graph& graph, const ImageSource& source,
-               const std::vector<std::string>& taps, int64_t batch);
+               const std::vector<std::string>& taps, int64_t batch,
+               NetworkPrecision precision = NetworkPrecision::kAuto);
 
-  /// Reads `images` in order and runs them in batches; after each one `visit` gets its readable images'
-  /// indices, and tokens() their tokens. Stops and returns false as soon as `visit` does. All work is
-  /// finished when it returns.
+  /// Reads `images` in order and runs them in batches; for each one `visit` gets its readable images'
+  /// indices, and tokens() their tokens for what it enqueues on `stream`. Stops and returns false as soon as
+  /// `visit` does. Images are decoded, uploaded and run ahead of one another; when a batch is visited, what
+  /// the visit before last enqueued is done. Nothing waits for the work on `stream` at the end.
   bool run(Stream& stream, const std::vector<int64_t>& images, const ImageReader::OnUnreadable& on_unreadable,
            const Visit& visit);
+
+  /// Starts to decode what the next run() will ask for, where the device leaves the processor the time.
+  void prefetch(const std::vector<int64_t>& images);
 
   const std::vector<Tap>& taps() const { return program_.taps(); }
   /// Tokens of one image.
@@ -31,8 +38,16 @@ class ImageForward {
   /// Of `count` images from `place` on.
   View<const float, 2> tokens(size_t tap, int64_t place, int64_t count) const;
   int64_t images_run() const { return images_run_; }
+  int64_t batch() const { return batch_; }
 
  private:
+  struct Reading {
+    std::vector<int64_t> images;
+    size_t drawn = 0;
+    std::unique_ptr<ImageReader> reader;
+  };
+  ImageReader::Options reader_options() const;
+  std::unique_ptr<Reading> read(const std::vector<int64_t>& images);
   void run_batch(Stream& stream, const void* pixels, int64_t count);
   template <class T>
   void run_pixels(Stream& stream, const T* pixels, int64_t count);
@@ -41,7 +56,10 @@ class ImageForward {
   const ImageSource& source_;
   int64_t batch_;
   Program program_;
-  DeviceBuffer<char> staging_;  ///< pixels, where the device cannot read the host's
+  DeviceMemory decoded_;  ///< pinned: what readers decode into; unset where the device is the host
+  UploadRing pixels_;
+  ImageReader::OnUnreadable on_unreadable_;  ///< of the present run
+  std::unique_ptr<Reading> ahead_;           ///< after the memory it writes to
   std::vector<int64_t> positions_;
   int64_t images_run_ = 0;
 };

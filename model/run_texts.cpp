@@ -41,6 +41,7 @@ std::string config_text(const SaeConfig& config, const RunTap& tap, const RunInf
                   {"auxk", config.aux_k},
                   {"aux_alpha", config.aux_k > 0 ? config.aux_alpha : 0.0},
                   {"dead_after", config.dead_after},
+                  {"precision", to_string(config.precision)},
                   {"holdout", run.options.holdout},
                   {"positions_per_image", sizes.positions},
                   {"round_images", sizes.images},

@@ -111,10 +111,12 @@ SaeFile load_sae(const fs::path& path) {
   return sae;
 }
 
-std::unique_ptr<SaeExecutor> make_executor(const Device& device, const SaeFile& sae, int64_t max_batch) {
+std::unique_ptr<SaeExecutor> make_executor(const Device& device, const SaeFile& sae, int64_t max_batch,
+                                           std::optional<SaePrecision> precision) {
   SaeSpec spec = sae.spec;
   spec.max_batch = max_batch;
   spec.aux_k = 0;
+  spec.precision = precision.value_or(sae.spec.precision);
   auto executor = device.backend().make_sae(spec);
   executor->load_sync(sae.parameters);
   return executor;

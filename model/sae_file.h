@@ -3,6 +3,7 @@
 /// float32, in scaled units; metadata scale, k, tap, tied, model_sha256, preprocess, decoder_norm.
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "engine/device.h"
@@ -11,7 +12,7 @@
 namespace branchsae {
 
 struct SaeFile {
-  SaeSpec spec;  ///< max_batch and aux_k are not stored
+  SaeSpec spec;  ///< max_batch, aux_k and precision are not stored
   SaeParameters parameters;
   std::string tap;           ///< as the user wrote it
   std::string model_sha256;  ///< of the network's file
@@ -25,8 +26,9 @@ void save_sae(const std::filesystem::path& path, const SaeFile& sae);
 /// not finite.
 SaeFile load_sae(const std::filesystem::path& path);
 
-/// An executor holding the parameters, for batches of up to max_batch tokens.
-std::unique_ptr<SaeExecutor> make_executor(const Device& device, const SaeFile& sae,
-                                           int64_t max_batch = 4096);
+/// An executor holding the parameters, for batches of up to max_batch tokens; precision unset:
+/// spec.precision.
+std::unique_ptr<SaeExecutor> make_executor(const Device& device, const SaeFile& sae, int64_t max_batch = 4096,
+                                           std::optional<SaePrecision> precision = std::nullopt);
 
 }  // namespace branchsae

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <vector>
 
 #include "engine/error.h"
+#include "engine/memory_advice.h"
 #include "model/device_rows.h"
 #include "model/sae_start.h"
 
@@ -29,7 +31,8 @@ SaeSpec spec_of(const SaeConfig& config) {
                      .tied = config.tied,
                      .unit_norm = config.unit_norm,
                      .aux_k = config.aux_k,
-                     .max_batch = config.batch};
+                     .max_batch = config.batch,
+                     .precision = config.precision};
   check_spec(spec);
   return spec;
 }
@@ -44,10 +47,15 @@ struct SaeTrainer::State {
   bool started = false;
 
   State(const Device& on, const SaeConfig& wanted)
-      : device(on), config(resolve(wanted)), executor(device.backend().make_sae(spec_of(config))) {}
+      : device(on),
+        config(resolve(wanted)),
+        executor(with_memory_advice("lower --batch or --expansion, or train fewer --tap at once",
+                                    [&] { return device.backend().make_sae(spec_of(config)); })) {}
 
   LrPlan plan() const { return {config.learning_rate, config.schedule, config.warmup, config.total_steps}; }
   void check_width(View<const float, 2> tokens) const;
+  /// What the next step on `tokens` is made with.
+  SaeStep next_step() const;
   /// Loads the starting values whose rows have the norm that reconstructs `batch` best.
   void load_best_start(const HostTensor& directions, const HostTensor& centre, double scale,
                        View<const float, 2> batch);
@@ -86,8 +94,12 @@ SaeTrainer::SaeTrainer(SaeTrainer&&) noexcept = default;
 
 void SaeTrainer::start_sync(View<const float, 2> sample, View<const float, 2> batch, Stream& stream) {
   state_->check_width(sample);
+  start_sync(model::rows_to_host_sync(state_->device.backend(), stream, sample), batch, stream);
+}
+
+void SaeTrainer::start_sync(const HostTensor& tokens, View<const float, 2> batch, Stream& stream) {
+  state_->check_width(tokens.matrix());
   state_->check_width(batch);
-  const HostTensor tokens = model::rows_to_host_sync(state_->device.backend(), stream, sample);
   const double scale = start_scale(tokens.matrix());
   const HostTensor centre = start_centre(tokens.matrix(), scale, state_->config.centre);
   const SaeConfig& config = state_->config;
@@ -97,17 +109,36 @@ void SaeTrainer::start_sync(View<const float, 2> sample, View<const float, 2> ba
   state_->started = true;
 }
 
-void SaeTrainer::step(View<const float, 2> tokens, Stream& stream) {
-  if (!state_->started) start_sync(tokens.rows(0, std::min(tokens.shape[0], kStartSample)), tokens, stream);
-  state_->check_width(tokens);
-  const SaeConfig& config = state_->config;
+SaeStep SaeTrainer::State::next_step() const {
   SaeStep step;
-  step.adam_step = state_->steps + 1;
-  step.learning_rate = static_cast<float>(learning_rate_at(state_->plan(), step.adam_step));
+  step.adam_step = steps + 1;
+  step.learning_rate = static_cast<float>(learning_rate_at(plan(), step.adam_step));
   step.dead_after = config.dead_after;
   step.aux_alpha = config.aux_k > 0 ? static_cast<float>(config.aux_alpha) : 0.0F;
-  state_->executor->step(stream, tokens, step);
-  ++state_->steps;
+  return step;
+}
+
+void SaeTrainer::step(View<const float, 2> tokens, Stream& stream) {
+  SaeTrainer* const self = this;
+  step_group({&self, 1}, {&tokens, 1}, stream);
+}
+
+void SaeTrainer::step_group(std::span<SaeTrainer* const> trainers,
+                            std::span<const View<const float, 2>> tokens, Stream& stream) {
+  std::vector<SaeExecutor*> saes;
+  std::vector<SaeStep> steps;
+  for (size_t i = 0; i < trainers.size(); ++i) {
+    State& state = *trainers[i]->state_;
+    if (!state.started)
+      trainers[i]->start_sync(tokens[i].rows(0, std::min(tokens[i].shape[0], kStartSample)), tokens[i],
+                              stream);
+    state.check_width(tokens[i]);
+    saes.push_back(state.executor.get());
+    steps.push_back(state.next_step());
+  }
+  if (trainers.empty()) return;
+  trainers.front()->state_->device.backend().step_group(stream, saes, tokens, steps);
+  for (SaeTrainer* trainer : trainers) ++trainer->state_->steps;
 }
 
 bool SaeTrainer::started() const {
@@ -123,7 +154,11 @@ int64_t SaeTrainer::steps() const {
 }
 
 double SaeTrainer::learning_rate() const {
-  return state_->steps > 0 ? learning_rate_at(state_->plan(), state_->steps) : 0;
+  return state_->steps > 0 ? learning_rate(state_->steps) : 0;
+}
+
+double SaeTrainer::learning_rate(int64_t step) const {
+  return learning_rate_at(state_->plan(), step);
 }
 
 const SaeConfig& SaeTrainer::config() const {

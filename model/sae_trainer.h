@@ -5,6 +5,7 @@
 ///     trainer.step(tokens, stream);
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "engine/device.h"
 #include "model/learning_rate.h"
@@ -31,6 +32,7 @@ struct SaeConfig {
   int64_t aux_k = 0;  ///< 0: AuxK off; more than n counts as n
   double aux_alpha = 1.0 / 32;
   int64_t dead_after = 1'000'000;  ///< tokens
+  SaePrecision precision = SaePrecision::kF32;
   uint64_t seed = 0;
   uint64_t stream = 0;  ///< separates autoencoders of one seed
 };
@@ -53,17 +55,26 @@ class SaeTrainer {
   /// Starting values from data (sae_start.h): scale and b_pre from `sample`, row norms from `batch`.
   /// Both [rows, d], device, any strides. Blocking. Throws NumericError when tokens are not finite.
   void start_sync(View<const float, 2> sample, View<const float, 2> batch, Stream& stream);
+  /// The same with the sample on the host.
+  void start_sync(const HostTensor& sample, View<const float, 2> batch, Stream& stream);
   bool started() const;
 
   /// One step of Adam on tokens [rows <= batch, d], device. The first call starts from these tokens when
   /// start_sync was not called.
   void step(View<const float, 2> tokens, Stream& stream);
 
+  /// step() of each of several trainers of one device, in as few launches as the device can. The same bytes
+  /// as one by one. All are of one length.
+  static void step_group(std::span<SaeTrainer* const> trainers, std::span<const View<const float, 2>> tokens,
+                         Stream& stream);
+
   /// Blocking; sums since the last call.
   SaeStats read_stats_sync();
   int64_t steps() const;
   /// Of the latest step; 0 before the first.
   double learning_rate() const;
+  /// Of step 1, 2, ...
+  double learning_rate(int64_t step) const;
   /// With learning_rate and start_norm as chosen (start_norm once started).
   const SaeConfig& config() const;
 

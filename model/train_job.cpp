@@ -8,7 +8,9 @@
 #include "engine/error.h"
 #include "engine/files.h"
 #include "engine/log.h"
+#include "engine/memory_advice.h"
 #include "model/evaluation.h"
+#include "model/precision.h"
 #include "model/run_files.h"
 #include "model/run_texts.h"
 #include "model/sae_start.h"
@@ -51,6 +53,7 @@ TrainJob::TrainJob(const Device& device, const Graph& graph, const ImageSource& 
   } else {
     folder_.check_new();
   }
+  options_.precision = choose_precision(device_.backend(), options_.precision, recorded_precision_);
   info_.taps = plan_taps(graph, options_);
   plan(graph, images);
 }
@@ -65,19 +68,23 @@ void TrainJob::continue_run() {
                                  folder_.path().string(), recorded.preprocess, info_.preprocess));
   }
   check_same_options(recorded.options, options_);
+  recorded_precision_ = recorded.options.precision;
   info_.round_images = recorded.round_images;
   info_.skipped = recorded.skipped;
 }
 
 void TrainJob::plan(const Graph& graph, const ImageSource& images) {
   split_ = plan_split(images, options_);
-  forward_ = std::make_unique<ImageForward>(device_, graph, images, options_.taps, options_.forward_batch);
+  forward_ = with_memory_advice("lower --forward-batch", [&] {
+    return std::make_unique<ImageForward>(device_, graph, images, options_.taps, options_.forward_batch,
+                                          network_precision(*options_.precision));
+  });
   const int64_t positions = plan_positions(*forward_, options_);
   options_.tokens = plan_tokens(options_, static_cast<int64_t>(split_.train.size()), positions);
   options_.epochs = 0;
   total_steps_ = (options_.tokens + options_.batch - 1) / options_.batch;
   sizes_ = plan_rounds(options_, positions, total_steps_, info_.round_images);
-  const int64_t cache_bytes = plan_cache(device_, options_, sizes_, info_.taps);
+  check_memory(device_, options_, sizes_, info_.taps);
 
   info_.options = options_;
   info_.round_images = sizes_.images;
@@ -96,29 +103,38 @@ void TrainJob::plan(const Graph& graph, const ImageSource& images) {
                                      training.trainer->executor().description()));
     taps_.push_back(std::move(training));
   }
-  rounds_ =
-      std::make_unique<TokenRounds>(device_, *forward_, *skipped_, ImageSequence(split_.train, options_.seed),
-                                    sizes_, options_.seed, cache_bytes);
+  rounds_ = with_memory_advice("lower --buffer-tokens, or train fewer --tap at once", [&] {
+    return std::make_unique<TokenRounds>(device_, *forward_, *skipped_,
+                                         ImageSequence(split_.train, options_.seed), sizes_, options_.seed);
+  });
+  rounds_->keep_activations(plan_cache(device_, options_, sizes_, info_.taps,
+                                       static_cast<int64_t>(split_.train.size()), total_steps_));
 }
 
 TrainResult TrainJob::run() {
   open_folder();
   try {
-    train_and_evaluate();
+    with_memory_advice("lower --batch or --buffer-tokens, or train fewer --tap at once",
+                       [&] { train_and_evaluate(); });
   } catch (const InputError&) {
-    // Bad input that only the images themselves showed: nothing is left of a run that never made a step.
-    if (step_ == 0 && !options_.resume) {
-      for (TapTraining& tap : taps_) tap.log.reset();
-      folder_.discard(info_.taps);
-    } else {
-      write_info_of_failure();
-    }
+    discard_or_note();
+    throw;
+  } catch (const MemoryError&) {
+    discard_or_note();
     throw;
   } catch (...) {
     write_info_of_failure();
     throw;
   }
   return result();
+}
+
+/// Bad input that only the images themselves showed, or too little memory: nothing is left of a run that
+/// never made a step, so that another attempt may take its folder.
+void TrainJob::discard_or_note() {
+  if (step_ > 0 || options_.resume) return write_info_of_failure();
+  for (TapTraining& tap : taps_) tap.log.reset();
+  folder_.discard(info_.taps);
 }
 
 void TrainJob::open_folder() {
@@ -186,29 +202,36 @@ bool TrainJob::train_step() {
       report(TrainProgress::Phase::kReading, done, total);
       return !stop_requested();
     };
+    const bool new_round = !rounds_->filled();
     if (!rounds_->prepare(*stream_, on_images)) return false;
+    if (new_round && total_steps_ - step_ > rounds_->batches_left()) rounds_->prefetch();
   }
   {
     const Stopwatch watch(seconds_training_);
     if (!taps_.front().trainer->started()) start_trainers();
-    for (size_t i = 0; i < taps_.size(); ++i) taps_[i].trainer->step(rounds_->batch(*stream_, i), *stream_);
+    SaeTrainer::step_group(trainers(), rounds_->batches(*stream_), *stream_);
     rounds_->advance();
     ++step_;
-    const bool last = step_ == total_steps_;
     // Reading them waits for the device, which only the host's own memory makes free of cost.
-    if (device_.backend().is_host() || last || step_ % options_.log_every == 0) read_stats();
+    if (device_.backend().is_host() || step_ == total_steps_ || step_ % options_.log_every == 0) read_stats();
+    if (!rounds_->filled()) stream_->synchronize();  // so that filling the next round is not charged for it
   }
   if (step_ == total_steps_ || step_ % options_.log_every == 0) log_line();
   report(TrainProgress::Phase::kTraining, 0, 0);
   return true;
 }
 
+std::vector<SaeTrainer*> TrainJob::trainers() {
+  std::vector<SaeTrainer*> all;
+  for (TapTraining& tap : taps_) all.push_back(tap.trainer.get());
+  return all;
+}
+
 void TrainJob::start_trainers() {
   for (size_t i = 0; i < taps_.size(); ++i) {
-    DeviceBuffer<float> storage;
-    const View<const float, 2> sample = rounds_->first_tokens(*stream_, i, kStartSample, storage);
+    const HostTensor sample = rounds_->first_tokens_sync(*stream_, i, kStartSample);
     try {
-      taps_[i].trainer->start_sync(sample, rounds_->batch(*stream_, i), *stream_);
+      taps_[i].trainer->start_sync(sample, rounds_->batches(*stream_)[i], *stream_);
     } catch (const NumericError& error) {
       throw NumericError(fmt::format("tap '{}': {}", taps_[i].tap.name, error.what()), error.detail());
     }
@@ -216,26 +239,31 @@ void TrainJob::start_trainers() {
   }
 }
 
+/// Throws NumericError for the first step that met a NaN or an infinity in any tap. A device stops updating
+/// an autoencoder at that step by itself, and remembers it.
 void TrainJob::read_stats() {
+  struct Bad {
+    const TapTraining* tap = nullptr;
+    int64_t step = 0;
+    bool nan = false;
+  } first;
   for (TapTraining& tap : taps_) {
     const SaeStats stats = tap.trainer->read_stats_sync();
-    check_numbers(tap, stats);
     tap.sums.add(stats);
+    const bool nan = stats.saw_nan || std::isnan(stats.squared_error) || std::isnan(stats.aux_error);
+    const bool finite = std::isfinite(stats.squared_error) && std::isfinite(stats.aux_error);
+    if (!nan && !stats.saw_inf && finite) continue;
+    const int64_t step = stats.bad_step > 0 ? stats.bad_step : step_;
+    if (first.tap == nullptr || step < first.step) first = {&tap, step, nan};
   }
+  if (first.tap != nullptr) fail_on(*first.tap, first.nan ? "NaN" : "Inf", first.step);
 }
 
-void TrainJob::check_numbers(const TapTraining& tap, const SaeStats& stats) const {
-  const bool finite = std::isfinite(stats.squared_error) && std::isfinite(stats.aux_error);
-  if (!stats.saw_nan && !stats.saw_inf && finite) return;
-  fail_on(tap,
-          stats.saw_nan || std::isnan(stats.squared_error) || std::isnan(stats.aux_error) ? "NaN" : "Inf");
-}
-
-void TrainJob::fail_on(const TapTraining& tap, const char* what) const {
+void TrainJob::fail_on(const TapTraining& tap, const char* what, int64_t step) const {
   const auto& last = folder_.current();
   throw NumericError(
       fmt::format("training of tap '{}' met {} at step {} (learning rate {:.3g}); {}; try a lower --lr",
-                  tap.tap.name, what, step_, tap.trainer->learning_rate(),
+                  tap.tap.name, what, step, tap.trainer->learning_rate(step),
                   last ? fmt::format("the checkpoint of step {} stays", last->step)
                        : std::string("no checkpoint was written yet")));
 }
@@ -281,13 +309,9 @@ bool TrainJob::checkpoint_is_due() const {
 
 void TrainJob::write_checkpoint() {
   if (const auto& current = folder_.current(); current && current->step == step_) return;
+  read_stats();
   std::vector<TapSnapshot> snapshots;
-  for (TapTraining& tap : taps_) {
-    const SaeStats stats = tap.trainer->read_stats_sync();
-    check_numbers(tap, stats);
-    tap.sums.add(stats);
-    snapshots.push_back(snapshot(tap));
-  }
+  for (const TapTraining& tap : taps_) snapshots.push_back(snapshot(tap));
   folder_.commit(step_, info_.taps, snapshots);
   write_info("running");
   last_checkpoint_ = Clock::now();
@@ -310,7 +334,7 @@ TapSnapshot TrainJob::snapshot(const TapTraining& tap) const {
   const SaeParameters& parameters = snapshot.sae.parameters;
   for (const HostTensor* tensor : {&parameters.w, &parameters.w_dec, &parameters.b_enc, &parameters.b_pre}) {
     for (float value : tensor->values()) {
-      if (!std::isfinite(value)) fail_on(tap, std::isnan(value) ? "NaN" : "Inf");
+      if (!std::isfinite(value)) fail_on(tap, std::isnan(value) ? "NaN" : "Inf", step_);
     }
   }
   return snapshot;

@@ -53,14 +53,15 @@ class TrainJob {
   void continue_run();
   void open_folder();
   void restore();
+  void discard_or_note();
 
   void train_and_evaluate();
   bool train_steps();
   bool train_step();
+  std::vector<SaeTrainer*> trainers();
   void start_trainers();
   void read_stats();
-  void check_numbers(const TapTraining& tap, const SaeStats& stats) const;
-  [[noreturn]] void fail_on(const TapTraining& tap, const char* what) const;
+  [[noreturn]] void fail_on(const TapTraining& tap, const char* what, int64_t step) const;
   void log_line();
   bool evaluate_held_out();
 
@@ -80,6 +81,7 @@ class TrainJob {
   TrainCallbacks callbacks_;
   RunFolder folder_;
   RunInfo info_;
+  std::optional<SaePrecision> recorded_precision_;  ///< of a resumed run
 
   ImageSplit split_;
   std::unique_ptr<SkippedImages> skipped_, skipped_held_out_;

@@ -103,6 +103,7 @@ std::string to_json(const TrainOptions& options) {
                   {"auxk", options.aux_k},
                   {"aux-alpha", options.aux_alpha},
                   {"dead-after", options.dead_after},
+                  {"precision", options.precision ? to_string(*options.precision) : "auto"},
                   {"holdout", options.holdout},
                   {"positions-per-image", options.positions_per_image},
                   {"buffer-tokens", options.buffer_tokens},
@@ -137,6 +138,9 @@ TrainOptions train_options_from_json(const std::string& text, const std::string&
   options.aux_k = integer("auxk");
   options.aux_alpha = real("aux-alpha");
   options.dead_after = integer("dead-after");
+  // Runs that an earlier version began have none: they are in fp32.
+  const std::string precision = json.contains("precision") ? string("precision") : "fp32";
+  if (precision != "auto") options.precision = parse_sae_precision(precision);
   options.holdout = real("holdout");
   options.positions_per_image = integer("positions-per-image");
   options.buffer_tokens = integer("buffer-tokens");

@@ -2,6 +2,7 @@
 /// Options of a training run, as `branchsae train` offers them.
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,9 @@ struct TrainOptions {
   int64_t aux_k = 0;
   double aux_alpha = 1.0 / 32;
   int64_t dead_after = 1'000'000;
+  /// Unset: the device's usual one (fp32 on the CPU, bf16 on a GPU); on resume as before where the device
+  /// offers it.
+  std::optional<SaePrecision> precision;
 
   double holdout = 0.1;
   int64_t positions_per_image =
@@ -51,7 +55,8 @@ struct TrainOptions {
   // What follows does not change the result.
   CheckpointEvery checkpoint_every;
   int64_t log_every = 25;  ///< steps per line of metrics.jsonl
-  int64_t max_memory = 0;  ///< bytes for token buffers and kept activations; 0: a third of the machine's
+  int64_t max_memory = 0;  ///< bytes for token buffers and kept activations; 0: a third of the
+                           ///< machine's, and what a GPU has left
   bool strict = false;     ///< an unreadable image is an error
 };
 

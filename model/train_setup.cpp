@@ -21,8 +21,8 @@ constexpr std::array<std::string_view, 9> kReserved{
     "", ".", "..", "checkpoints", "sweep", "lock", "run.json", "checkpoint.json", "visualize"};
 
 /// Options that may differ when a run goes on: the total, and what does not change the result.
-constexpr std::array<std::string_view, 6> kFree{"tokens",    "epochs",     "checkpoint-every",
-                                                "log-every", "max-memory", "strict"};
+constexpr std::array<std::string_view, 7> kFree{
+    "tokens", "epochs", "checkpoint-every", "log-every", "max-memory", "precision", "strict"};
 
 /// FNV-1a.
 uint64_t hash_of(std::string_view name) {
@@ -135,31 +135,79 @@ SaeConfig sae_config(const RunTap& tap, const TrainOptions& options, int64_t tot
           .aux_k = options.aux_k,
           .aux_alpha = options.aux_alpha,
           .dead_after = options.dead_after,
+          .precision = options.precision.value_or(SaePrecision::kF32),
           .seed = options.seed,
           // By name, so that a tap trained alone starts as it does among others.
           .stream = random_stream(RandomUse::kStart, hash_of(tap.name))};
 }
 
-int64_t plan_cache(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
-                   const std::vector<RunTap>& taps) {
-  // In double: absurd sizes must not wrap round. Copies of W: itself, packed, two moments, gradient.
+SaePrecision choose_precision(const Backend& backend, std::optional<SaePrecision> wanted,
+                              std::optional<SaePrecision> recorded) {
+  const SaePrecision usual = backend.usual_precision();
+  if (wanted && !backend.offers(*wanted)) {
+    throw InputError(
+        fmt::format("--precision {} is not offered by {}; leave it out ({}), or use --device cuda",
+                    to_string(*wanted), backend.name(), to_string(usual)));
+  }
+  if (!recorded) return wanted.value_or(usual);
+  const SaePrecision chosen = wanted ? *wanted : backend.offers(*recorded) ? *recorded : usual;
+  if (chosen != *recorded) {
+    log(LogLevel::kWarning,
+        fmt::format(
+            "the run was trained in {} so far and goes on in {}{}: its bytes are those of no run that kept "
+            "one precision",
+            to_string(*recorded), to_string(chosen),
+            wanted ? "" : ", which is what " + backend.name() + " offers"));
+  } else if (chosen != usual && !wanted) {
+    log(LogLevel::kInfo,
+        fmt::format("the run goes on in {}, as it was started; {} usually takes {} (--precision)",
+                    to_string(chosen), backend.name(), to_string(usual)));
+  }
+  return chosen;
+}
+
+namespace {
+
+/// What token buffers and autoencoders need, about. In double: absurd sizes must not wrap round. Copies of W:
+/// itself, packed, two moments, gradient.
+double needed_bytes(const TrainOptions& options, const RoundSizes& sizes, const std::vector<RunTap>& taps) {
   double needed = 0;
   for (const RunTap& tap : taps) {
     const double floats = static_cast<double>(sizes.tokens() + sizes.batch) * static_cast<double>(tap.d) +
                           static_cast<double>(tap.n) * static_cast<double>(tap.d) * (options.tied ? 5 : 9);
     needed += floats * sizeof(float);
   }
-  const auto machine = static_cast<double>(machine_memory());
+  return needed;
+}
+
+}  // namespace
+
+void check_memory(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
+                  const std::vector<RunTap>& taps) {
+  const double needed = needed_bytes(options, sizes, taps);
   const bool given = options.max_memory > 0;
-  const double limit = given ? static_cast<double>(options.max_memory) : machine;
-  if (needed > limit && (given || device.backend().is_host())) {
-    throw InputError(
-        fmt::format("token buffers and autoencoders need about {:.2f} GiB, more than the {:.2f} GiB {}; "
-                    "lower --buffer-tokens, --expansion or the number of taps",
-                    gib(needed), gib(limit), given ? "of --max-memory" : "of this machine"));
-  }
-  const double budget = given ? static_cast<double>(options.max_memory) : machine / 3;
-  return static_cast<int64_t>(std::max(0.0, budget - (device.backend().is_host() ? needed : 0.0)));
+  const auto limit = static_cast<double>(given ? options.max_memory : machine_memory());
+  if (needed <= limit || !(given || device.backend().is_host())) return;
+  throw InputError(
+      fmt::format("token buffers and autoencoders need about {:.2f} GiB, more than the {:.2f} GiB {}; "
+                  "lower --buffer-tokens, --expansion or the number of taps",
+                  gib(needed), gib(limit), given ? "of --max-memory" : "of this machine"));
+}
+
+CacheBudget plan_cache(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
+                       const std::vector<RunTap>& taps, int64_t train_images, int64_t total_steps) {
+  const int64_t rounds = (total_steps + sizes.batches() - 1) / sizes.batches();
+  if (rounds <= train_images / sizes.images) return {};
+  const bool given = options.max_memory > 0;
+  const auto left = [&](int64_t of) {
+    return static_cast<int64_t>(std::max(0.0, static_cast<double>(of) - needed_bytes(options, sizes, taps)));
+  };
+  const int64_t of_host = given ? options.max_memory : machine_memory() / 3;
+  if (device.backend().is_host()) return {.device_bytes = left(of_host)};
+  const int64_t free = device.backend().memory_free().value_or(0);
+  // A tenth stays for what libraries allocate when they are first used.
+  const int64_t spare = free - free / 10;
+  return {.device_bytes = given ? std::min(spare, left(options.max_memory)) : spare, .host_bytes = of_host};
 }
 
 int64_t machine_memory() {
@@ -178,8 +226,8 @@ void check_same_options(const TrainOptions& recorded, const TrainOptions& wanted
   for (const auto& [name, value] : before.items()) {
     if (std::ranges::find(kFree, name) != kFree.end() || now.at(name) == value) continue;
     throw InputError(
-        fmt::format("--{} is {}, but the run '{}' was started with {}; only --tokens, --threads and "
-                    "--device may change",
+        fmt::format("--{} is {}, but the run '{}' was started with {}; only --tokens, --threads, "
+                    "--device and --precision may change",
                     name, now.at(name).dump(), recorded.out.string(), value.dump()));
   }
 }

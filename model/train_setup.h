@@ -30,10 +30,19 @@ RoundSizes plan_rounds(const TrainOptions& options, int64_t positions, int64_t t
 
 SaeConfig sae_config(const RunTap& tap, const TrainOptions& options, int64_t total_steps);
 
-/// Bytes left for kept activations. Throws InputError when token buffers and autoencoders alone exceed
-/// options.max_memory, or the machine.
-int64_t plan_cache(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
-                   const std::vector<RunTap>& taps);
+/// The precision to train in. wanted: what the user asked for; recorded: what a resumed run used so far.
+/// Throws InputError when the device does not offer what is wanted; says so when a resumed run goes on in
+/// another one, or in another than is usual there.
+SaePrecision choose_precision(const Backend& backend, std::optional<SaePrecision> wanted,
+                              std::optional<SaePrecision> recorded);
+
+/// Throws InputError when token buffers and autoencoders alone exceed options.max_memory, or the machine.
+void check_memory(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
+                  const std::vector<RunTap>& taps);
+
+/// Bytes left for kept activations, once everything else has its memory; none when no image comes twice.
+CacheBudget plan_cache(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
+                       const std::vector<RunTap>& taps, int64_t train_images, int64_t total_steps);
 
 /// Memory of the machine, or of the container.
 int64_t machine_memory();

@@ -14,7 +14,6 @@ import math
 
 MICRO = 1e6
 SLICE = 32  # channels of a slice of ex
-BLOCK_ROWS = 128  # tokens of a block of encode_topk, at most
 WARP_ROWS = 16  # tokens of a warp of encode_topk
 SORT_LATENTS, SORT_TILES = 2048, 64
 GATHER_SLICES = 4  # slices that a warp of gather_dw sums at once
@@ -71,6 +70,11 @@ def up(value, unit):
     return -(-value // unit) * unit
 
 
+def block_rows(d):
+    """Tokens of a block of encode_topk: what registers and shared memory of an sm_90 leave room for, k <= 32."""
+    return 96 if d <= 128 else 128
+
+
 def selection_slots(n):
     """Warp instructions that selecting the 32 largest of n takes a warp of 16 rows: to test and append 16 columns, 40;
     a compaction, 700; the last one with its sort, 2,500. Compactions with 24 slots a lane were counted on a CPU, for
@@ -109,7 +113,7 @@ def step(batch, d, n, k, gpu):
     return [
         Work("gather_tokens", memory=6 * batch * d),
         Work("encode_topk", tensor=2 * batch * n * d, memory=2 * batch * d + 2 * n * d + 8 * pairs,
-             l2=2 * n * d * batch / BLOCK_ROWS, issue=batch / WARP_ROWS * (products + selection_slots(n))),
+             l2=2 * n * d * batch / block_rows(d), issue=batch / WARP_ROWS * (products + selection_slots(n))),
         Work("decode_grad", fma=4 * pairs * d, memory=6 * batch * d + 12 * pairs, l2=2 * pairs * d),
         Work("sort_pairs", memory=4 * pairs * ranges + 8 * pairs * ranges + 24 * pairs + 16 * n * max(tiles, groups)),
         tied_dw(batch, d, n, k, rows),

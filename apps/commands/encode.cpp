@@ -12,6 +12,7 @@
 #include "engine/files.h"
 #include "engine/npy.h"
 #include "engine/passes.h"
+#include "model/precision.h"
 
 namespace branchsae::apps {
 namespace {
@@ -27,11 +28,11 @@ struct Options {
 class TapEncoder {
  public:
   TapEncoder(const Device& device, const SaeFile& sae, const RunTap& tap, int64_t k, int64_t max_tokens,
-             const std::filesystem::path& folder)
+             SaePrecision precision, const std::filesystem::path& folder)
       : device_(device),
         tap_(tap),
         k_(k),
-        executor_(make_executor(device, sae, max_tokens)),
+        executor_(make_executor(device, sae, max_tokens, precision)),
         values_(device.backend().buffer<float>(max_tokens * k, "encoded values")),
         indices_(device.backend().buffer<int32_t>(max_tokens * k, "encoded indices")),
         value_file_(folder / (tap.folder + ".values.npy"), "<f4", {k}),
@@ -129,7 +130,9 @@ void run(const Context& context, const Options& o) {
   const std::vector<SaeFile> saes = load_saes(opened);
   check_k(saes, o.k);
   const Device device = open_device(context.common);
+  const SaePrecision precision = offered_precision(device.backend(), opened.info.options.precision);
   ForwardOptions forward;
+  forward.precision = network_precision(precision);
   for (const RunTap& tap : opened.taps) forward.taps.push_back(tap.name);
   forward.batch = o.batch;
   forward.max_memory = context.common.max_memory;
@@ -141,7 +144,7 @@ void run(const Context& context, const Options& o) {
   std::vector<TapEncoder> encoders;  // after the folder: on failure their files go first
   for (size_t i = 0; i < saes.size(); ++i) {
     const int64_t most = tokens_per_batch(pass.program(), opened.graph, pass.program().taps()[i]);
-    encoders.emplace_back(device, saes[i], opened.taps[i], o.k > 0 ? o.k : saes[i].spec.k, most,
+    encoders.emplace_back(device, saes[i], opened.taps[i], o.k > 0 ? o.k : saes[i].spec.k, most, precision,
                           folder.path());
   }
   std::vector<int64_t> order;

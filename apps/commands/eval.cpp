@@ -84,6 +84,7 @@ void run(const Context& context, const Options& o) {
   options.ks = o.ks;
   options.forward_batch = o.batch;
   options.strict = o.strict;
+  options.precision = opened.info.options.precision;
   const Device device = open_device(context.common);
   EvaluateResult result;
   {

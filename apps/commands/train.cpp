@@ -78,6 +78,7 @@ void resume_run(const Context& context, const Arguments& a) {
   given.seed = static_cast<uint64_t>(context.common.seed);
   given.max_memory = context.common.max_memory;
   TrainOptions train = info.options;
+  train.precision.reset();  // what the run used so far is taken where the device offers it
   overlay_given(context.options, given, train);
   if (context.options.given("tokens")) train.epochs = 0;
   train.out = a.resume;
@@ -107,8 +108,8 @@ void add_train(Application& application) {
       {"train", "MODEL IMAGES... --tap TAP... --out RUN", "train sparse autoencoders, one a tap",
        R"(Trains one k-sparse autoencoder on each tap, all from the same forward passes, into the folder RUN; at
 the end each is evaluated on held-out images. Ctrl-C finishes the step and writes a checkpoint;
---resume goes on from there, where only --tokens, --threads, --device and what does not change the
-result may be given anew.
+--resume goes on from there, where only --tokens, --threads, --device, --precision and what does not
+change the result may be given anew.
 
 A TAP is a branch (mixed4c.5x5), a whole layer (mixed4d), layers of one grid joined (mixed4a+mixed4b,
 mixed4a..mixed4e) or a tensor's ONNX name; TAP:pre is before the ReLU.)",

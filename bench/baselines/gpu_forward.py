@@ -206,7 +206,7 @@ def run(options):
                               "to": options.to, "batch": batch, "precision": options.precision,
                               "device": options.device}
                              | timing.machine(options.device) | checks | times
-                             | {"images_per_s": 1e3 * batch / times["median_ms"]}), flush=True)
+                             | {"images_per_s": 1e3 * batch / times["ms_median"]}), flush=True)
         if options.check:
             print(json.dumps({"case": "forward", "to": options.to, "precision": options.precision} | checks))
 

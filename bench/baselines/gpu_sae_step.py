@@ -82,7 +82,7 @@ def run_case(name, shape, options):
             result["peak_mib"] = torch.cuda.max_memory_reserved() / 2**20
     except (ArithmeticError, RuntimeError, ImportError) as error:
         return result | {"error": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
-    return result | {"tokens_per_s": 1e3 * batch / result["median_ms"]}
+    return result | {"tokens_per_s": 1e3 * batch / result["ms_median"]}
 
 
 def prepare(options):

@@ -14,8 +14,8 @@ def quantile(values, q):
 
 def summary(times):
     """Milliseconds; p10 is the fast end."""
-    return {"runs": len(times), "median_ms": statistics.median(times), "p10_ms": quantile(times, 0.1),
-            "p90_ms": quantile(times, 0.9), "best_ms": min(times)}
+    return {"runs": len(times), "ms_median": statistics.median(times), "ms_p10": quantile(times, 0.1),
+            "ms_p90": quantile(times, 0.9), "ms_best": min(times)}
 
 
 def capture(functions):

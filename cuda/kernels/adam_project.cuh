@@ -1,11 +1,11 @@
 #pragma once
 // adam_project: sums the partial rows of dW and updates weights, moments, 16-bit copies, b_enc, last_fired;
-// sums db_enc W for b_pre. Work     reads 4nd for each group with pairs and 12nd, writes 14nd bytes. d=512
-// n=8192, one group: 126 MB, 42 us at
-//          3.0 TB/s. Not measured on a GPU.
-// Launch   grid: adam_latents latents a block; block 256, a warp a latent at a time; shared adam_latents x 4
-// B Limits   any n and d; the unit norm reads the partial rows twice Order    deterministic: groups in order,
-// carries in order; each weight is one lane's
+// sums db_enc W for b_pre.
+// Work     reads 4nd for each group with pairs and 12nd, writes 14nd bytes. d=512 n=8192, one group: 126 MB,
+//          42 us at 3.0 TB/s. Not measured on a GPU.
+// Launch   grid: adam_latents latents a block; block 256, a warp a latent at a time; shared adam_latents x 4 B
+// Limits   any n and d; the unit norm reads the partial rows twice
+// Order    deterministic: groups in order, carries in order; each weight is one lane's
 #include "cuda/arch/smem.cuh"
 #include "cuda/arch/warp.cuh"
 #include "cuda/kernels/adam.cuh"
@@ -17,33 +17,54 @@ namespace branchsae::cuda {
 
 constexpr int kAdamWarps = 8;
 
-/// Calls f(row, carry) for each partial row of a latent, in order; in all lanes. Returns whether the latent
-/// fired in the main pass.
+/// Pairs of a latent in 32 groups, one a lane, from `first` on.
+struct GroupLists {
+  int32_t begin, end;  ///< relative to the group's first pair
+  uint32_t used;       ///< lanes whose group has pairs
+};
+
+BRANCHSAE_DEVICE GroupLists group_lists(const SaeDesc& sae, int32_t latent, int32_t first) {
+  GroupLists lists{0, 0, 0};
+  const int32_t group = first + lane_id();
+  if (group < sae.groups) {
+    const GroupRows rows = group_rows(sae, group);
+    const int32_t* begins = sae.pair_begin + static_cast<int64_t>(group) * (sae.n + 1) + latent;
+    const int32_t base = group_base(sae, rows);
+    if (rows.count > 0) lists.begin = begins[0] - base, lists.end = begins[1] - base;
+  }
+  lists.used = ballot(lists.begin < lists.end);
+  return lists;
+}
+
+/// Calls f(row, carry) for each partial row of a latent, in order; in all lanes. lists: of the first groups.
 template <class F>
-BRANCHSAE_DEVICE bool for_each_partial(const SaeDesc& sae, int32_t latent, F f) {
-  const int32_t n = sae.n, main_cuts = (sae.max_batch * sae.k + kDwPairs - 1) / kDwPairs;
-  bool fired = false;
-  for (int32_t first = 0; first < sae.groups; first += kWarp) {
-    const int32_t own = first + lane_id();
-    int32_t begin = 0, end = 0, base = 0;
-    if (own < sae.groups) {
-      const GroupRows rows = group_rows(sae, own);
-      const int32_t* begins = sae.pair_begin + static_cast<int64_t>(own) * (n + 1) + latent;
-      if (rows.count > 0) begin = begins[0], end = begins[1], base = group_base(sae, rows);
-    }
-    for (uint32_t used = ballot(begin < end); used != 0; used &= used - 1) {
+BRANCHSAE_DEVICE void for_each_partial(const SaeDesc& sae, int32_t latent, GroupLists lists, F f) {
+  for (int32_t first = 0;;) {
+    for (uint32_t used = lists.used; used != 0; used &= used - 1) {
       const int place = lowest_bit(used);
       const int32_t group = first + place;
-      fired = fired || group < sae.main_groups;
-      f(static_cast<int64_t>(group) * n + latent, false);
+      f(static_cast<int64_t>(group) * sae.n + latent, false);
       if (sae.dw_rows > 0) continue;
-      const int32_t from = shuffle(begin - base, place), to = shuffle(end - base, place);
-      const int32_t first_cut = group < sae.main_groups ? 0 : main_cuts;
-      for (int32_t cut = from / kDwPairs + 1; cut * kDwPairs < to; ++cut)
-        f(static_cast<int64_t>(first_cut) + cut, true);
+      const int32_t begin = shuffle(lists.begin, place), end = shuffle(lists.end, place);
+      const int32_t main_cuts = (sae.max_batch * sae.k + kDwPairs - 1) / kDwPairs;
+      const int64_t first_cut = group < sae.main_groups ? 0 : main_cuts;
+      for (int32_t cut = begin / kDwPairs + 1; cut * kDwPairs < end; ++cut) f(first_cut + cut, true);
     }
+    first += kWarp;
+    if (first >= sae.groups) return;
+    lists = group_lists(sae, latent, first);
   }
-  return fired;
+}
+
+/// In the main pass.
+BRANCHSAE_DEVICE bool has_fired(const SaeDesc& sae, int32_t latent, GroupLists lists) {
+  for (int32_t first = 0;;) {
+    const int32_t main = sae.main_groups - first;
+    if ((main >= kWarp ? lists.used : lists.used & ((1U << main) - 1)) != 0) return true;
+    first += kWarp;
+    if (first >= sae.main_groups) return false;
+    lists = group_lists(sae, latent, first);
+  }
 }
 
 BRANCHSAE_DEVICE float4 load_floats(const float* from) {
@@ -78,11 +99,11 @@ BRANCHSAE_DEVICE WeightRows weight_rows(const SaeDesc& sae, const GradientArrays
 
 /// Of four channels of a latent.
 BRANCHSAE_DEVICE float4 sum_gradient(const SaeDesc& sae, const WeightRows& rows, int32_t latent,
-                                     int32_t channel) {
+                                     const GroupLists& lists, int32_t channel) {
   const int64_t stride = static_cast<int64_t>(sae.slices) * kSlice;
   float4 sum = make_float4(0, 0, 0, 0);
   const bool inside = channel < sae.d_padded;
-  for_each_partial(sae, latent, [&](int64_t row, bool carry) {
+  for_each_partial(sae, latent, lists, [&](int64_t row, bool carry) {
     if (!inside) return;
     const float4 part = load_floats((carry ? rows.carry : rows.partial) + row * stride + channel);
     sum.x += part.x, sum.y += part.y, sum.z += part.z, sum.w += part.w;
@@ -92,9 +113,10 @@ BRANCHSAE_DEVICE float4 sum_gradient(const SaeDesc& sae, const WeightRows& rows,
 
 /// The raw gradient, without padding.
 BRANCHSAE_DEVICE void store_gradient(const SaeDesc& sae, const WeightRows& rows, int32_t latent) {
+  const GroupLists lists = group_lists(sae, latent, 0);
   for (int32_t base = 0; base < sae.d_padded; base += 4 * kWarp) {
     const int32_t channel = base + 4 * lane_id();
-    const float4 sum = sum_gradient(sae, rows, latent, channel);
+    const float4 sum = sum_gradient(sae, rows, latent, lists, channel);
     float* target = rows.gradient + static_cast<int64_t>(latent) * sae.d + channel;
     if (channel < sae.d) target[0] = sum.x;
     if (channel + 1 < sae.d) target[1] = sum.y;
@@ -104,11 +126,12 @@ BRANCHSAE_DEVICE void store_gradient(const SaeDesc& sae, const WeightRows& rows,
 }
 
 /// dW . W of a latent: what the gradient has along a unit row.
-BRANCHSAE_DEVICE float gradient_along(const SaeDesc& sae, const WeightRows& rows, int32_t latent) {
+BRANCHSAE_DEVICE float gradient_along(const SaeDesc& sae, const WeightRows& rows, int32_t latent,
+                                      const GroupLists& lists) {
   double sum = 0;
   for (int32_t base = 0; base < sae.d_padded; base += 4 * kWarp) {
     const int32_t channel = base + 4 * lane_id();
-    const float4 gradient = sum_gradient(sae, rows, latent, channel);
+    const float4 gradient = sum_gradient(sae, rows, latent, lists, channel);
     if (channel < sae.d_padded)
       sum = dot(gradient, load_floats(rows.w + static_cast<int64_t>(latent) * sae.d_padded + channel), sum);
   }
@@ -128,14 +151,18 @@ BRANCHSAE_DEVICE void store_weights(const WeightRows& rows, int64_t at, float4 w
 BRANCHSAE_DEVICE void update_row(const SaeDesc& sae, const AdamNumbers& adam, const WeightRows& rows,
                                  int32_t latent) {
   const int64_t offset = static_cast<int64_t>(latent) * sae.d_padded;
-  const float along = rows.unit ? gradient_along(sae, rows, latent) : 0.0F;
+  const GroupLists lists = group_lists(sae, latent, 0);
+  const float along = rows.unit ? gradient_along(sae, rows, latent, lists) : 0.0F;
+  const float4 zero = make_float4(0, 0, 0, 0);
   double squares = 0;
   for (int32_t base = 0; base < sae.d_padded; base += 4 * kWarp) {
     const int32_t channel = base + 4 * lane_id();
-    float4 gradient = sum_gradient(sae, rows, latent, channel);
-    if (channel >= sae.d_padded) continue;
     const int64_t at = offset + channel;
-    float4 w = load_floats(rows.w + at), m = load_floats(rows.m + at), v = load_floats(rows.v + at);
+    const bool inside = channel < sae.d_padded;
+    float4 w = zero, m = zero, v = zero;
+    if (inside) w = load_floats(rows.w + at), m = load_floats(rows.m + at), v = load_floats(rows.v + at);
+    float4 gradient = sum_gradient(sae, rows, latent, lists, channel);  // while those are on their way
+    if (!inside) continue;
     if (rows.unit) {
       const float4 drop = scaled(along, w);
       gradient.x -= drop.x, gradient.y -= drop.y, gradient.z -= drop.z, gradient.w -= drop.w;
@@ -144,7 +171,7 @@ BRANCHSAE_DEVICE void update_row(const SaeDesc& sae, const AdamNumbers& adam, co
     store_floats(rows.m + at, m);
     store_floats(rows.v + at, v);
     store_weights(rows, at, w);
-    squares = dot(w, w, squares);
+    if (rows.unit) squares = dot(w, w, squares);
   }
   if (!rows.unit) return;
   squares = warp_sum(squares);
@@ -157,9 +184,11 @@ BRANCHSAE_DEVICE void update_row(const SaeDesc& sae, const AdamNumbers& adam, co
 /// db_enc of a latent, in all lanes; updates its bias and last_fired, or writes the gradient.
 BRANCHSAE_DEVICE float bias_gradient(const SaeDesc& sae, const AdamNumbers& adam, int32_t latent,
                                      float* gradient) {
+  const GroupLists lists = group_lists(sae, latent, 0);
+  const bool fired = has_fired(sae, latent, lists);
   float sum = 0;
-  const bool fired = for_each_partial(
-      sae, latent, [&](int64_t row, bool carry) { sum += (carry ? sae.carry_db : sae.db_enc)[row]; });
+  for_each_partial(sae, latent, lists,
+                   [&](int64_t row, bool carry) { sum += (carry ? sae.carry_db : sae.db_enc)[row]; });
   if (lane_id() != 0) return sum;
   if (gradient != nullptr) {
     gradient[latent] = sum;

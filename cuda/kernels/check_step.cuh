@@ -1,8 +1,7 @@
 #pragma once
 // check_step: sums over the batch's tiles; whether the step may go on.
-// Work     reads 4 bytes for each channel and tile of kGatherRows tokens. B=65536 d=128: 1 MB in 4 blocks, ~3
-// us,
-//          latency. Not measured on a GPU.
+// Work     reads 4 bytes for each channel and tile of kGatherRows tokens. B=65536 d=128: 1 MB in 4 blocks,
+//          ~3 us, latency. Not measured on a GPU.
 // Launch   grid: 32 channels a block, and one more block for the sums; block 1024; shared 8 KB
 // Limits   rows > 0
 // Order    deterministic: fixed strides and trees

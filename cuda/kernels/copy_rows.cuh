@@ -2,7 +2,8 @@
 // copy_rows: dst[i, j] = src[rows[i], j], or src[i, j] when rows is null; f32, any strides.
 // Work     reads and writes 4 * count * d bytes, and 4 * count for rows: bound by memory
 // Launch   any 1-D grid and block; threads stride over the count * d elements, neighbours take neighbouring
-// columns Limits   rows[i] within src is the caller's duty; src and dst must not overlap
+//          columns
+// Limits   rows[i] within src is the caller's duty; src and dst must not overlap
 #include <cstdint>
 
 namespace branchsae::cuda {

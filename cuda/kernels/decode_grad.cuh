@@ -1,11 +1,12 @@
 #pragma once
 // decode_grad: r = sum z W_dec - x, the loss, e = error_factor r, g = W_dec . e of every pair; AuxK on the
-// same r. Work     4Bkd FLOP and 8Bd; reads B k rows of W (L1 and L2), writes 2Bd of ex.
+// same r.
+// Work     4Bkd FLOP and 8Bd; reads B k rows of W (L1 and L2) and 2Bd of x, writes 4Bd of ex (bf16).
 //          B=65536 d=128 k=32 bf16: 537 MB of rows, 98 us at 5.5 TB/s of L2. Not measured on a GPU.
-// Launch   grid: a row tile of kSumRows tokens a block; block 256, a warp a token; shared 8 warps x channels
-// x 4 B Limits   any d and k; kHeld: k <= 32, rows stay in registers; else they are read twice, the second
-// time from L1
-//          as long as it lasts; channels >= d_padded
+// Launch   grid: a row tile of kSumRows tokens a block; a warp a token, kDecodeWarps a block (kWideDecodeWarps
+//          when d is large); shared: channels x 4 B for each warp
+// Limits   any d and k; kHeld: k <= 32, rows stay in registers; else they are read twice, the second time from
+//          L1 as long as it lasts; channels >= d_padded
 // Order    deterministic: fixed order in each lane, fixed trees over lanes, warps in order
 //
 // A row is read in pieces of 128 bytes by 8 lanes; the warp's four teams of 8 take slots 4j + team. Pieces of

@@ -5,9 +5,8 @@
 // Launch   grid: 8 warps a block, each with kDwPairs pairs and 4 slices (float: 2); no shared memory
 // Limits   dw_rows == 0
 // Order    deterministic: each list of a latent is cut where multiples of kDwPairs pairs of its section lie,
-// a warp
-//          adds a part's pairs in order; adam_project adds the parts in order. However long a list, no warp
-//          has more than kDwPairs pairs.
+//          a warp adds a part's pairs in order; adam_project adds the parts in order. However long a list, no
+//          warp has more than kDwPairs pairs.
 #include "cuda/arch/warp.cuh"
 #include "cuda/kernels/pair_rows.cuh"
 #include "cuda/kernels/pair_sections.cuh"

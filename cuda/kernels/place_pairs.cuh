@@ -3,12 +3,10 @@
 // Work     reads 4Bk bytes twice for each kSortLatents latents and 8Bk once, writes 16Bk.
 //          B=65536 k=32 n=2048: 67 MB, 22 us at 3.0 TB/s. Not measured on a GPU.
 // Launch   grid: (sort tile, range of kSortLatents latents) a block; block 256; shared 64 KB: a counter for
-// each
-//          latent and warp
+//          each latent and warp
 // Limits   a token's latents differ; none else; tiles without rows in this step return at once
 // Order    deterministic: a warp takes its tokens one by one, and a token's latents are distinct, so that
-// counters
-//          need no atomics and a latent's pairs stay in the order of rows
+//          counters need no atomics and a latent's pairs stay in the order of rows
 #include "cuda/arch/smem.cuh"
 #include "cuda/arch/warp.cuh"
 #include "cuda/kernels/pair_sections.cuh"

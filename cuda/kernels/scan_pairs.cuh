@@ -1,11 +1,13 @@
 #pragma once
 // scan_pairs: counts of sort tiles -> where each tile's pairs of a latent go: after the earlier tiles' of its
 // group, and the group's latents after one another (within chunks of kScanLatents; place_pairs adds the
-// chunks before). Work     reads and writes 4n bytes for each sort tile. B=65536 n=2048: 4.2 MB, 1.4 us
-// at 3.0 TB/s. Not measured
-//          on a GPU.
-// Launch   grid: (group, chunk of kScanLatents latents) a block; block kScanLatents, a latent a thread;
-// shared 32 B Limits   none; groups without rows in this step return at once Order    integer sums
+// chunks before).
+// Work     reads and writes 4n bytes for each sort tile. B=65536 n=2048: 1.4 us for 4.2 MB at 3.0 TB/s.
+//          Not measured on a GPU.
+// Launch   grid: (group, chunk of kScanLatents latents) a block; block kScanLatents, a latent a thread; shared
+//          32 B
+// Limits   none; groups without rows in this step return at once
+// Order    integer sums
 #include "cuda/arch/smem.cuh"
 #include "cuda/arch/warp.cuh"
 #include "cuda/kernels/pair_sections.cuh"

@@ -1,13 +1,13 @@
 #pragma once
 // tile_dw: dW_i = sum over a group's pairs of z e + g xc (untied: the two sums apart), and sum g; ex from
-// shared memory. Work     8Bkd FLOP; reads 4Bd of ex, 16Bk of pairs for each slice, Bk times
-//          128 bytes (bf16) of shared memory for each slice; writes 4nd for each group, only latents with
-//          pairs. B=65536 d=128 k=32 bf16: 1.07 GB of shared memory, 37 us at 29 TB/s. Not measured on a GPU.
+// shared memory.
+// Work     8Bkd FLOP; reads 4Bd of ex, 16Bk of pairs for each slice, Bk times 128 bytes (bf16) of shared memory
+//          for each slice; writes 4nd for each group, only latents with pairs. B=65536 d=128 k=32 bf16: 1.07
+//          GB of shared memory, 37 us at 29 TB/s. Not measured on a GPU.
 // Launch   grid: (group of dw_rows rows, slice) a block; block 1024; shared dw_rows x 64 elements of ex
 // Limits   dw_rows > 0, as many as the device's shared memory takes (gradient_plan.cpp)
 // Order    deterministic: a warp sums a latent's pairs, every fourth (float: second) in one set of lanes, the
-// sets
-//          in a fixed tree; adam_project sums the groups in order
+//          sets in a fixed tree; adam_project sums the groups in order
 //
 // Atomics on dW would save the sort, but not give the same bits twice; not built.
 #include "cuda/arch/async.cuh"

@@ -188,7 +188,7 @@ class Compiler {
 Lowering choose_lowering(ConvolutionLibrary& library, const Graph& graph, const NetworkOptions& options) {
   const ComputeType type = compute_type(options.precision);
   MemoryPlan plan;
-  const Placement placement(graph, options, type.element, Lowering::kMerged, plan);
+  const Placement placement(graph, options, type.element, Lowering::kInPlace, plan);
   int64_t most = 0;
   ConvProblem largest;
   for (const Node& node : graph.nodes) {
@@ -203,7 +203,8 @@ Lowering choose_lowering(ConvolutionLibrary& library, const Graph& graph, const 
   if (most == 0) return Lowering::kDense;
   std::string why_not;
   const std::shared_ptr<ConvPlan> found = library.plan(largest, why_not);
-  return found != nullptr && found->recommended() ? Lowering::kMerged : Lowering::kDense;
+  const bool recommended = found != nullptr && found->standing() == Standing::kRecommended;
+  return recommended ? Lowering::kInPlace : Lowering::kDense;
 }
 
 }  // namespace

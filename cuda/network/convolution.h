@@ -29,13 +29,16 @@ struct ConvProblem {
   std::string text() const;
 };
 
+/// What the library thinks of its algorithm for a problem: what it is made for; something that does it as
+/// well as it can; something slow that does everything.
+enum class Standing { kRecommended, kOffered, kFallback };
+
 /// A problem's chosen algorithm. Plans of one library are used by one thread at a time.
 class ConvPlan {
  public:
   virtual ~ConvPlan() = default;
   virtual std::string name() const = 0;  ///< of the algorithm, for profiles
-  /// Whether the library recommends it for such a problem, rather than just being able to.
-  virtual bool recommended() const { return true; }
+  virtual Standing standing() const { return Standing::kRecommended; }
   virtual int64_t workspace_bytes() const = 0;
   /// What the bias is made of: the problem's element or float32.
   virtual Element bias_element() const = 0;

@@ -42,34 +42,44 @@ bool groups_are_whole(const ConvProblem& problem, const Slot& src, const Slot& d
   return problem.groups == 1 || (src.layout.c == problem.channels && dst.layout.c == problem.outputs);
 }
 
-/// Offers the convolution to the library in several ways and keeps the first that it takes.
+/// Offers the convolution to the library in several ways and keeps the first that it does not call a
+/// fallback.
 class Chooser {
  public:
   Chooser(ConvolutionLibrary& library, const Slot& src, const Slot& dst)
       : library_(library), src_(src), dst_(dst) {}
 
   Choice choose(const ConvProblem& given) {
-    std::vector<ConvProblem> problems;
-    if (groups_are_whole(given, src_, dst_)) problems.push_back(given);
-    if (given.groups > 1) {
-      problems.push_back(given);
-      problems.back().groups = 1;
+    if (groups_are_whole(given, src_, dst_)) offer(given);
+    if (given.groups > 1 && !good()) {
+      ConvProblem one_group = given;
+      one_group.groups = 1;
+      offer(one_group);
     }
-    for (const ConvProblem& problem : problems) {
-      const bool src_copy_helps = !src_.dense() || problem.pad_begin != problem.pad_end;
-      for (const bool copies_src : {false, true}) {
-        for (const bool copies_dst : {false, true}) {
-          if ((copies_src && !src_copy_helps) || (copies_dst && dst_.dense())) continue;
-          Choice choice = with_copies(problem, copies_src, copies_dst);
-          if (ask(choice)) return choice;
-        }
-      }
+    if (best_.plan == nullptr) {
+      throw DeviceError(
+          fmt::format("{} has no convolution {}: {}", library_.description(), given.text(), reasons_));
     }
-    throw DeviceError(
-        fmt::format("{} has no convolution {}: {}", library_.description(), given.text(), reasons_));
+    return best_;
   }
 
  private:
+  bool good() const { return best_.plan != nullptr && best_.plan->standing() != Standing::kFallback; }
+
+  void offer(const ConvProblem& problem) {
+    const bool src_copy_helps = !src_.dense() || problem.pad_begin != problem.pad_end;
+    for (const bool copies_src : {false, true}) {
+      for (const bool copies_dst : {false, true}) {
+        if ((copies_src && !src_copy_helps) || (copies_dst && dst_.dense()) || good()) continue;
+        Choice choice = with_copies(problem, copies_src, copies_dst);
+        ask(choice);
+        if (choice.plan == nullptr) continue;
+        const bool better = best_.plan == nullptr || choice.plan->standing() < best_.plan->standing();
+        if (better) best_ = std::move(choice);
+      }
+    }
+  }
+
   static Choice with_copies(ConvProblem problem, bool copies_src, bool copies_dst) {
     Choice choice{.problem = {}, .copies_src = copies_src, .copies_dst = copies_dst, .plan = nullptr};
     if (copies_src) {
@@ -85,18 +95,18 @@ class Chooser {
     return choice;
   }
 
-  bool ask(Choice& choice) {
+  void ask(Choice& choice) {
     std::string why_not;
     choice.plan = library_.plan(choice.problem, why_not);
     if (choice.plan == nullptr && reasons_.find(why_not) == std::string::npos) {
       reasons_ += (reasons_.empty() ? "" : "; ") + why_not;
     }
-    return choice.plan != nullptr;
   }
 
   ConvolutionLibrary& library_;
   const Slot &src_, &dst_;
   std::string reasons_;
+  Choice best_;
 };
 
 /// [outputs][KH][KW][channels / groups] as the problem counts them, zeros for padding channels and, where the

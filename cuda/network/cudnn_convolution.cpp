@@ -227,12 +227,14 @@ std::unique_ptr<CudnnPlan> plan_convolution(const CudnnDescriptor& properties, c
   struct Attempt {
     Element bias;
     cudnnBackendHeurMode_t mode;
-    bool recommended;
+    Standing standing;
   };
-  std::vector<Attempt> attempts{{problem.element, CUDNN_HEUR_MODE_A, true}};
-  if (problem.element != Element::kF32) attempts.push_back({Element::kF32, CUDNN_HEUR_MODE_A, false});
-  attempts.push_back({problem.element, CUDNN_HEUR_MODE_FALLBACK, false});
-  for (const auto& [bias, mode, recommended] : attempts) {
+  std::vector<Attempt> attempts{{problem.element, CUDNN_HEUR_MODE_A, Standing::kRecommended}};
+  if (problem.element != Element::kF32) {
+    attempts.push_back({Element::kF32, CUDNN_HEUR_MODE_A, Standing::kOffered});
+  }
+  attempts.push_back({problem.element, CUDNN_HEUR_MODE_FALLBACK, Standing::kFallback});
+  for (const auto& [bias, mode, standing] : attempts) {
     FusedGraph fused(problem, bias);
     if (const cudnnStatus_t status = fused.graph().try_finalize(); status != CUDNN_STATUS_SUCCESS) {
       why_not = "operation graph: " + cudnn_reason(status);
@@ -241,7 +243,7 @@ std::unique_ptr<CudnnPlan> plan_convolution(const CudnnDescriptor& properties, c
     for (const CudnnDescriptor& configuration : configurations(properties, fused.graph(), mode, why_not)) {
       if (auto plan = try_engine(properties, problem, configuration, why_not)) {
         plan->bias_element = bias;
-        plan->recommended = recommended;
+        plan->standing = standing;
         return plan;
       }
     }

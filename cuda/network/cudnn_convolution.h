@@ -26,15 +26,15 @@ struct CudnnPlan {
   std::string name;  ///< "cuDNN engine 38, tensor cores"
   int64_t workspace_bytes = 0;
   Element bias_element = Element::kF32;
-  bool recommended = false;  ///< by the heuristics for a bias of the activations' type: a precompiled engine
+  Standing standing = Standing::kFallback;
 };
 
 /// cuDNN's heuristics' first choice that finalises, is deterministic, keeps the precision (float32 without
 /// tensor cores, nothing with inputs or sums of less precision than stored) and does not copy strided
 /// activations to its work space: the caller copies better, into the concat once. Tried first with a bias of
-/// the activations' type, which precompiled engines want, then with a float32 bias, which engines compiled
-/// at run time take. Null when there is none: `why_not` has the last reason. Throws DeviceError when the
-/// descriptors themselves are refused.
+/// the activations' type, which precompiled engines want (recommended), then with a float32 bias, which
+/// engines compiled at run time take (offered), then what always works (fallback). Null when there is none:
+/// `why_not` has the last reason. Throws DeviceError when the descriptors themselves are refused.
 std::unique_ptr<CudnnPlan> plan_convolution(const CudnnDescriptor& properties, const ConvProblem& problem,
                                             std::string& why_not);
 

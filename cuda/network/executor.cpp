@@ -225,9 +225,9 @@ Lowering lowering_from_environment() {
   const char* text = std::getenv("BRANCHSAE_CUDA_LOWERING");
   const std::string_view word = text == nullptr ? "" : text;
   if (word.empty() || word == "auto") return Lowering::kAuto;
-  if (word == "merged") return Lowering::kMerged;
+  if (word == "in-place") return Lowering::kInPlace;
   if (word == "dense") return Lowering::kDense;
-  throw InputError(fmt::format("BRANCHSAE_CUDA_LOWERING is '{}'; it may be auto, merged or dense", word));
+  throw InputError(fmt::format("BRANCHSAE_CUDA_LOWERING is '{}'; it may be auto, in-place or dense", word));
 }
 
 }  // namespace branchsae::cuda

@@ -21,7 +21,7 @@ std::unique_ptr<NetworkExecutor> make_network(int device, std::unique_ptr<Convol
                                               const Graph& graph, const NetworkOptions& options,
                                               Lowering lowering = Lowering::kAuto);
 
-/// Of BRANCHSAE_CUDA_LOWERING in the environment: "auto" or unset, "merged", "dense"; for measurements.
+/// Of BRANCHSAE_CUDA_LOWERING in the environment: "auto" or unset, "in-place", "dense"; for measurements.
 /// Throws InputError for another word.
 Lowering lowering_from_environment();
 

@@ -39,7 +39,7 @@ Placement::Placement(const Graph& graph, const NetworkOptions& options, Element 
     if (!std::holds_alternative<ConcatOp>(node.op)) continue;
     for (const ValueId input : node.inputs) concats_[input].push_back(&node);
   }
-  if (lowering == Lowering::kMerged) find_siblings();
+  find_siblings();
   // Last first: a concat inside a concat needs the outer one's place.
   for (auto node = graph.nodes.rbegin(); node != graph.nodes.rend(); ++node) place(node->output);
   place(graph.input);
@@ -65,10 +65,21 @@ void Placement::group_readers(const std::vector<const Node*>& readers) {
     }
   }
   if (leader != nullptr) group.nodes.push_back(leader);
-  if (group.nodes.size() < 2) return;
+  if (group.nodes.size() < 2 || !merging_pays(group)) return;
   if (leader != nullptr) group_before_concat_[concat_led_by(leader->output)->output] = groups_.size();
   for (const Node* node : group.nodes) group_of_output_[node->output] = groups_.size();
   groups_.push_back(std::move(group));
+}
+
+/// Counts channels of a pixel that are read and written. Outputs for a concat are copied there anyway.
+bool Placement::merging_pays(const ConvSiblings& group) const {
+  if (lowering_ == Lowering::kInPlace) return true;
+  int64_t copied = 0;
+  for (const Node* node : group.nodes) {
+    if (!concats_.contains(node->output)) copied += 2 * layouts_.at(node->output).padded_channels();
+  }
+  const int64_t input = layouts_.at(group.nodes.front()->inputs.at(0)).padded_channels();
+  return copied < (static_cast<int64_t>(group.nodes.size()) - 1) * input;
 }
 
 /// The concat in whose output `value` can lie, when its channels are whole groups there.

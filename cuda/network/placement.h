@@ -9,12 +9,14 @@
 
 namespace branchsae::cuda {
 
-/// kMerged  convolutions write their branches straight into the concat, and sibling 1x1 convolutions of one
-///          input become one that writes side by side: the reductions in front of the concat whose first
-///          branch is their sibling. Needs a library that reads and writes pixels apart from each other.
-/// kDense   convolutions write by themselves, one copy joins them. Other layers write in place in both.
-/// kAuto    kMerged where the library recommends its algorithm for such a problem
-enum class Lowering { kAuto, kMerged, kDense };
+/// In both, sibling 1x1 convolutions of one input become one whose outputs lie side by side, and pools write
+/// their branch straight into the concat.
+/// kInPlace  so do convolutions; siblings write in front of the concat whose first branch is one of them, and
+///           nothing is copied. Needs a library that reads and writes pixels apart from each other.
+/// kDense    convolutions write by themselves, one copy joins them in the concat. Siblings are merged where
+///           reading their input once saves more than copying the outputs apart costs.
+/// kAuto     kInPlace where the library recommends its algorithm for such a problem
+enum class Lowering { kAuto, kInPlace, kDense };
 
 /// 1x1 convolutions of one input, in the order of their outputs' channels.
 struct ConvSiblings {
@@ -25,7 +27,7 @@ struct ConvSiblings {
 class Placement {
  public:
   /// graph: optimised; must outlive this. Adds a buffer to the plan for every value that needs one.
-  /// lowering  kMerged or kDense
+  /// lowering  kInPlace or kDense
   Placement(const Graph& graph, const NetworkOptions& options, Element element, Lowering lowering,
             MemoryPlan& plan);
 
@@ -40,6 +42,7 @@ class Placement {
  private:
   void find_siblings();
   void group_readers(const std::vector<const Node*>& readers);
+  bool merging_pays(const ConvSiblings& group) const;
   const Node* concat_that_takes(ValueId value) const;
   const Node* concat_led_by(ValueId value) const;
   void place(ValueId value);

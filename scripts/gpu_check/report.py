@@ -1,15 +1,14 @@
 """The two files: everything as JSON, what a reader wants as Markdown."""
 import json
 
-
-def shape(item):
-    return tuple(item.get(key) for key in ("batch", "d", "n"))
+from gpu_check import targets
+from gpu_check.targets import shape
 
 
 def milliseconds(item):
     """Time of a step, from whichever figure there is."""
-    if "median_ms" in item:
-        return item["median_ms"]
+    if "ms_median" in item:
+        return item["ms_median"]
     rate = item.get("tokens_per_s") or item.get("images_per_s")
     return 1e3 * item["batch"] / rate if rate else None
 
@@ -50,7 +49,26 @@ def sae_label(item):
 
 
 def forward_label(item):
-    return f"to {item.get('to')}, batch {item.get('batch')}, {item.get('precision', '')}".rstrip(", ")
+    return f"to {item.get('to')}, batch {item.get('batch')}"
+
+
+def train_label(item):
+    return f"{len(item.get('taps', []))} taps, batch {item.get('batch')}"
+
+
+def ceilings(ours):
+    """One line of what the benchmarks measured of the machine beside their own work; empty when none did."""
+    copies = [item["copy_gb_s"] for item in ours if item.get("copy_gb_s")]
+    products = [item["gemm_gflops"] for item in ours if item.get("gemm_gflops")]
+    found = [f"copy {max(copies):,.0f} GB/s"] if copies else []
+    found += [f"matrix product {min(products) / 1e3:,.0f} to {max(products) / 1e3:,.0f} TFLOP/s by shape"] if products else []
+    return f"Ceilings measured in the same runs: {', '.join(found)}." if found else ""
+
+
+def target_table(ours, theirs):
+    rows = [[what, wanted, found, "yes" if met else "**no**"]
+            for what, wanted, found, met in targets.rows(ours, theirs, milliseconds)]
+    return table(["on an H200", "target", "found", "met"], rows) if rows else ""
 
 
 def details_of(report, name):
@@ -69,7 +87,8 @@ def markdown(report):
     for section in (beside_baselines("sae_step", "tokens/s", "tokens_per_s", ours, theirs, sae_label),
                     beside_baselines("encode_topk", "tokens/s", "tokens_per_s", ours, [], sae_label),
                     beside_baselines("forward", "images/s", "images_per_s", ours, theirs, forward_label),
-                    beside_baselines("train", "tokens/s", "tokens_per_s", ours, [], sae_label)):
+                    beside_baselines("train", "tokens/s", "tokens_per_s", ours, [], train_label),
+                    ceilings(ours), target_table(ours, theirs)):
         if section:
             text += ["", section]
     for part in report["parts"]:

@@ -177,6 +177,10 @@ TEST_CASE("numbers that cannot work") {
   CHECK(contains(run_refused(train(to + Words{"--lr", "fast"})), "--lr"));
   CHECK(contains(run_refused(train(to + Words{"--lr-schedule", "square"})), "--lr-schedule"));
   CHECK(contains(run_refused(train(to + Words{"--checkpoint-every", "soon"})), "--checkpoint-every"));
+  CHECK(contains(run_refused(train(to + Words{"--precision", "fp64"})),
+                 "--precision must be fp32, tf32 or bf16"));
+  CHECK(contains(run_refused(train(to + Words{"--precision", "bf16", "--device", "cpu"})),
+                 "--precision bf16 is not offered by cpu"));
   CHECK(contains(run_refused(train(to + Words{"--preset", "papre"})), "--preset"));
   CHECK(contains(run_refused(train(to + Words{"--epochs", "2"})), "--epochs"));
   CHECK(contains(run_refused({"capture", scene().model, scene().images, "--tap", "mixed4c", "--batch", "0",
@@ -206,7 +210,42 @@ TEST_CASE("images of a size or depth that the network does not allow") {
 TEST_CASE("a device that is not there") {
   run_refused({"inspect", scene().model, "--threads", "-1"});
   CHECK(contains(run_refused({"classify", scene().model, scene().images, "--device", "tpu"}), "tpu"));
+  // None of these machines has a hundred GPUs.
+  const fs::path out = temporary_folder() / "out";
+  for (const Words& command :
+       {Words{"classify", scene().model, scene().images}, train({"--out", out.string()}),
+        Words{"capture", scene().model, scene().images, "--tap", "mixed4c", "--out", out.string()}}) {
+    const ProcessResult result = run_program(command + Words{"--device", "cuda:99"});
+    CAPTURE(result.err);
+    CHECK(result.code == 1);
+    CHECK(result.out.empty());
+    CHECK(result.error_lines().size() == 1);
+    CHECK_FALSE(fs::exists(out));
+  }
 }
+
+#ifdef BRANCHSAE_FAKE_DRIVERS
+TEST_CASE(
+    "a driver that is too old, or finds no device, is named in one line; auto takes the CPU and says why") {
+  for (const auto& [fault, reason] :
+       {std::pair{"too_old", "the CUDA driver is too old: it supports CUDA 11.4"},
+        std::pair{"no_device", "a CUDA driver is installed but no device answers"}}) {
+    ProcessOptions options;
+    options.environment = {{"LD_LIBRARY_PATH", std::string(BRANCHSAE_FAKE_DRIVERS "/fake_driver_") + fault}};
+    const Words classify = Words{"classify", scene().model, scene().images} + kSmall;
+    const ProcessResult asked = run_program(classify + Words{"--device", "cuda"}, options);
+    CAPTURE(asked.err);
+    CHECK(asked.code == 1);
+    CHECK(asked.err_lines().size() == 1);
+    CHECK(contains(asked.err, reason));
+    CHECK(contains(asked.err, "use --device cpu"));
+    const ProcessResult automatic = run_program(classify, options);
+    CAPTURE(automatic.err);
+    CHECK(automatic.code == 0);
+    CHECK(contains(automatic.err, std::string("using the CPU: ") + reason));
+  }
+}
+#endif
 
 TEST_CASE("output folders that cannot be") {
   const fs::path folder = temporary_folder();

@@ -116,6 +116,8 @@ TEST_CASE("train leaves a complete run, and prints what eval.json holds") {
     CHECK(tap["held_out"]["fvu"].is_number());
   }
   const auto recorded = json_file(run / "run.json");
+  CHECK(recorded["options"]["precision"].is_string());
+  CHECK(json_file(run / "mixed4d" / "config.json")["precision"] == recorded["options"]["precision"]);
   CHECK(contains(recorded.dump(), "\"expansion\""));
   CHECK(contains(recorded.dump(), fs::path(scene().model).filename().string()));
 }

@@ -10,9 +10,9 @@
 #include "cpu/cpu_backend.h"
 #include "cpu/network/compiler.h"
 #include "engine/error.h"
-#include "tests/cpu/inception_graph.h"
 #include "tests/cpu/network_check.h"
 #include "tests/reference/graph_builder.h"
+#include "tests/reference/inception_graph.h"
 
 using namespace branchsae;
 using reference::Array;

@@ -7,9 +7,9 @@
 
 #include "cpu/cpu_backend.h"
 #include "engine/memory_plan.h"
-#include "tests/cpu/inception_graph.h"
 #include "tests/cpu/network_check.h"
 #include "tests/reference/graph_builder.h"
+#include "tests/reference/inception_graph.h"
 
 // The C library's allocation functions, counted. A sanitizer has its own.
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)

@@ -154,7 +154,8 @@ TEST_CASE("adam_project: more groups than a warp has lanes") {
                        .n = 20,
                        .k = 1,
                        .rows = 256 * 32 + 3,
-                       .max_batch = 256 * 40,
+                       .max_batch = 256 * 33,
+                       .aux_k = 1,
                        .options = {.scheme = Scheme::kTile, .dw_rows = 256}};
   check_first_step(c, integer_data(c, 3));
 }

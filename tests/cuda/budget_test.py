@@ -1,6 +1,7 @@
 """The kernels' budgets: scripts/cubin.py on images made by hand and on kernels planted to break each rule, and the
 built library against cuda/budgets.tsv. Arguments: the library and nvcc, both empty in builds without CUDA."""
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -191,6 +192,23 @@ class Planted(unittest.TestCase):
             self.assertIn(("variant<3, true>", architecture), self.kernels)
             found = kernel_table.problems([stack, spill], {}, "")
             self.assertGreaterEqual(sum("none are allowed" in line for line in found), 4)
+
+
+class File(unittest.TestCase):
+    """What the file itself must say, so that a budget is not simply made to fit."""
+    PRODUCTS = re.compile(r"(encode_topk|project_chunk)\w*_kernel<Precision\([12]\)")
+
+    def test_products_in_16_bit_and_tf32_are_on_tensor_cores(self):
+        _, budgets = kernel_table.read_budgets(cases.ROOT / "cuda/budgets.tsv")
+        products = {key: budget for key, budget in budgets.items() if self.PRODUCTS.match(key[0])}
+        self.assertGreater(len(products), 10)
+        self.assertEqual([key for key, budget in products.items() if budget.tensor == "-"], [])
+
+    def test_hopper_kernels_use_wgmma(self):
+        _, budgets = kernel_table.read_budgets(cases.ROOT / "cuda/budgets.tsv")
+        for (name, architecture), budget in budgets.items():
+            if "hopper" in name and architecture == "sm_90a":
+                self.assertEqual(budget.tensor, "hgmma", name)
 
 
 @unittest.skipUnless(LIBRARY, "built without CUDA")

@@ -13,15 +13,11 @@ Tap whole_tap(const Graph& graph, ValueId value) {
           .parts = {{.value = value, .begin = 0, .end = graph.value(value).shape.at(1)}}};
 }
 
-namespace {
-
 std::vector<Tap> whole_taps(const Graph& graph, const std::vector<ValueId>& values) {
   std::vector<Tap> taps;
   for (const ValueId value : values) taps.push_back(whole_tap(graph, value));
   return taps;
 }
-
-}  // namespace
 
 Environment::Environment(const char* name, const std::string& value) : name_(name) {
   const char* before = std::getenv(name);
@@ -47,10 +43,6 @@ TestNetwork::TestNetwork(const Graph& graph, std::vector<Tap> taps, const Shape&
   const Environment lowering("BRANCHSAE_CUDA_LOWERING", setting.lowering);
   executor_ = backend_->make_network(graph, options);
 }
-
-TestNetwork::TestNetwork(const Graph& graph, const std::vector<ValueId>& values, const Shape& images,
-                         const Setting& setting)
-    : TestNetwork(graph, whole_taps(graph, values), images, setting) {}
 
 void TestNetwork::run(const reference::Array& images) {
   const Shape& s = images.shape;
@@ -91,7 +83,7 @@ reference::Array TestNetwork::rows(size_t tap) const {
 
 double worst_error(const Graph& graph, const std::vector<ValueId>& values, const reference::Array& images,
                    const Setting& setting) {
-  TestNetwork network(graph, values, images.shape, setting);
+  TestNetwork network(graph, whole_taps(graph, values), images.shape, setting);
   network.run(images);
   // The reference computes with the same float inputs.
   reference::Array rounded = images;

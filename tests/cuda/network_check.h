@@ -18,15 +18,15 @@ struct Setting {
 /// A tap on all channels of one value.
 Tap whole_tap(const Graph& graph, ValueId value);
 
+/// One for each of these values.
+std::vector<Tap> whole_taps(const Graph& graph, const std::vector<ValueId>& values);
+
 /// A network on a device with what belongs to it; images and rows on the host.
 class TestNetwork {
  public:
   /// Compiled for the images' size [N, C, H, W].
   TestNetwork(const Graph& graph, std::vector<Tap> taps, const Shape& images, const Setting& setting = {},
               const Preprocess& preprocess = {});
-  /// A tap on every one of these values.
-  TestNetwork(const Graph& graph, const std::vector<ValueId>& values, const Shape& images,
-              const Setting& setting = {});
 
   void run(const reference::Array& images);
   /// [N, H, W, 3]

@@ -248,7 +248,7 @@ TEST_CASE("arithmetic on the image itself") {
 
 TEST_CASE("concat: in place, shifted, nested, doubled, read again, of many parts") {
   for (const int64_t width : {16, 6, 5}) {
-    for (const char* lowering : {"merged", "dense"}) {
+    for (const char* lowering : {"in-place", "dense"}) {
       for (const auto& [precision, tolerance] :
            {std::pair{NetworkPrecision::kF32, kSumTolerance}, {NetworkPrecision::kF16, 2 * kHalfTolerance}}) {
         CAPTURE(width);

@@ -34,6 +34,12 @@ void Hopper::check_end(const std::string& kernel, uint32_t block, int warps) {
     throw Failure(fmt::format("{}: block {} ends while {} copies of the copy engine are under way", kernel,
                               block, copies_.size()));
   }
+  for (const auto& [at, barrier] : barriers_) {
+    if (barrier.copied_phase <= barrier.waited_phase) continue;
+    throw Failure(
+        fmt::format("{}: block {} ends and nobody waited for the last copy to the mbarrier at byte {}",
+                    kernel, block, at));
+  }
   for (int warp = 0; warp < warps; ++warp) {
     const Products& mine = products_[static_cast<std::size_t>(warp)];
     if (!mine.pending.empty())
@@ -102,6 +108,7 @@ void Hopper::wait(uint32_t at, uint32_t parity, const Place& place) {
     barrier.waiting.push_back(running_thread);
     running_block->suspend({"mbarrier_wait", static_cast<int64_t>(at), place});
   }
+  barrier.waited_phase = static_cast<int64_t>(barrier.phase) - 1;
   if (RaceChecker* races = running_block->shared().races())
     races->learn(running_thread->warp->id, running_thread->lane, barrier.ended);
 }
@@ -175,6 +182,7 @@ void Hopper::land(const Copy& copy) {
   Mbarrier& barrier = barriers_.at(copy.barrier);
   if (RaceChecker* races = shared.races())
     races->end_copy_in_phase(first, copy.bytes, barrier.copier, barrier.phase + 1);
+  barrier.copied_phase = barrier.phase;
   barrier.bytes -= copy.bytes;
   end_phase_if_complete(barrier);
 }

@@ -62,7 +62,8 @@ class Hopper {
     int64_t bytes = 0;  ///< announced and not come yet; negative when they came before they were announced
     uint32_t phase = 0;
     int copier = 0;
-    Knowledge published, ended;  ///< of this phase so far; of the last
+    int64_t copied_phase = -1, waited_phase = -1;  ///< the last into which bytes came; that was waited for
+    Knowledge published, ended;                    ///< of this phase so far; of the last
     std::vector<Thread*> waiting;
   };
   struct Copy {
@@ -89,7 +90,9 @@ class Hopper {
   void end_phase_if_complete(Mbarrier& barrier);
   void begin(const Copy& copy, Span to, int64_t at, const Place& place);
   void land(const Copy& copy);
+  /// Into `to`; when null, only marks what is going to be read.
   void load_operand(uint64_t descriptor, int first_row, int rows, float* to, const Place& place) const;
+  void begin_operands(int warp, const WarpProduct& product) const;
   void multiply(int warp, const WarpProduct& product, Sums& sums) const;
   void return_sums(const WarpProduct& product, const Sums& sums) const;
 

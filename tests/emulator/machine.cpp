@@ -215,10 +215,9 @@ void Block::finish() {
   Thread* self = running_thread;
   self->finished = true;
   self->warp->finished |= 1U << self->lane;
-  --live_;
+  if (--live_ == 0) return;
   Thread* next = pick_or_land();
   if (next == nullptr) {
-    if (live_ == 0) return;
     throw Failure(fmt::format("{}: block {}: deadlock: {}", grid_->name, index_.x, who_waits_where()));
   }
   running_thread = next;

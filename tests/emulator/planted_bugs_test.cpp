@@ -2,44 +2,17 @@
 /// run in every order.
 #include <doctest/doctest.h>
 
-#include <string>
-
 #include "cuda/arch/async.cuh"
 #include "cuda/arch/mma.cuh"
 #include "cuda/arch/warp.cuh"
-#include "cuda/launch.h"
-#include "tests/cuda/kernel_test.h"
+#include "tests/emulator/planted.h"
 
 using namespace branchsae::cuda;
 using namespace branchsae::cuda::test;
-using branchsae::emulator::Failure;
+using branchsae::emulator::contains;
+using branchsae::emulator::verdict;
 
 namespace {
-
-/// What the emulator says of a kernel, in every order of threads; "" when it finds nothing. All orders must
-/// agree on whether there is something.
-template <class... Parameters, class... Arguments>
-std::string verdict(void (*kernel)(Parameters...), LaunchShape shape, Arguments... arguments) {
-  std::string said;
-  int failures = 0, runs = 0;
-  for_each_order([&](std::string_view) {
-    ++runs;
-    try {
-      launch(kernel, "planted", shape, stream(), arguments...);
-    } catch (const Failure& failure) {
-      ++failures;
-      said = failure.what();
-    }
-  });
-  CHECK((failures == 0 || failures == runs));
-  return said;
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  const bool found = text.find(part) != std::string::npos;
-  if (!found) MESSAGE("\"" << text << "\" does not say \"" << part << "\"");
-  return found;
-}
 
 constexpr LaunchShape kTwoWarps{.grid = 2, .block = 64, .smem_bytes = 1024};
 

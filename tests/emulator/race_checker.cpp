@@ -11,6 +11,7 @@ namespace branchsae::emulator {
 namespace {
 
 constexpr int64_t kCell = 2;  // bytes
+constexpr uint32_t kGoingOn = ~0U;
 
 std::string thread_text(int warp, uint32_t lanes) {
   if (warp >= kFirstCopier) return "the copy engine";
@@ -82,6 +83,12 @@ void RaceChecker::check_readers(int64_t cell, const Accessor& who, const char* d
     const int warp = std::countr_zero(left);
     const Reads& reads = reads_[static_cast<std::size_t>(warp * cells_ + cell)];
     if (over(clock, who, warp, reads.epoch, reads.lanes)) continue;
+    if (reads.epoch == kGoingOn) {
+      fail(cell, who, doing,
+           fmt::format("which a product of warp {}, begun at {}, is reading", warp,
+                       text(read_at_[static_cast<std::size_t>(cell / 2)])),
+           place);
+    }
     const uint32_t others = warp == who.warp ? reads.lanes & ~who.lanes : reads.lanes;
     const bool atomic = writers_[static_cast<std::size_t>(cell)].atomic != 0;
     fail(cell, who, doing,
@@ -120,7 +127,15 @@ void RaceChecker::settle_atomics(int64_t cell, const Accessor& who, const Place&
 }
 
 void RaceChecker::read(int64_t at, int64_t bytes, const Accessor& who, const Place& place) {
-  const uint32_t epoch = clocks_[static_cast<std::size_t>(who.warp)].epoch;
+  read_in(clocks_[static_cast<std::size_t>(who.warp)].epoch, at, bytes, who, place);
+}
+
+void RaceChecker::begin_read(int64_t at, int64_t bytes, const Accessor& who, const Place& place) {
+  read_in(kGoingOn, at, bytes, who, place);
+}
+
+void RaceChecker::read_in(uint32_t epoch, int64_t at, int64_t bytes, const Accessor& who,
+                          const Place& place) {
   const Writer* checked = nullptr;
   for (int64_t cell = at / kCell; cell < (at + bytes) / kCell; ++cell) {
     const Writer& writer = writers_[static_cast<std::size_t>(cell)];
@@ -196,7 +211,12 @@ void RaceChecker::sync_warp(int warp) {
     clock.known.join(news);
   }
   clock.lanes_with_news = 0;
+  clock.published = false;
   ++clock.epoch;
+}
+
+void RaceChecker::after_publishing(int warp) {
+  if (clocks_[static_cast<std::size_t>(warp)].published) sync_warp(warp);
 }
 
 void RaceChecker::publish_warp(int warp, Knowledge& to) {
@@ -215,8 +235,9 @@ void RaceChecker::meet(uint32_t warps, const Knowledge& published) {
   }
 }
 
-Knowledge RaceChecker::publish(int warp, int lane) const {
-  const Clock& clock = clocks_[static_cast<std::size_t>(warp)];
+Knowledge RaceChecker::publish(int warp, int lane) {
+  Clock& clock = clocks_[static_cast<std::size_t>(warp)];
+  clock.published = true;
   Knowledge result = clock.known;
   if ((clock.lanes_with_news >> lane & 1) != 0) {
     const Knowledge& news = news_[static_cast<std::size_t>(warp)][static_cast<std::size_t>(lane)];

@@ -51,6 +51,8 @@ class RaceChecker {
 
   /// Each throws Failure by way of the running block.
   void read(int64_t at, int64_t bytes, const Accessor& who, const Place& place);
+  /// A read that goes on until the same is said to read(): nothing else makes it over.
+  void begin_read(int64_t at, int64_t bytes, const Accessor& who, const Place& place);
   void write(int64_t at, int64_t bytes, const Accessor& who, const Place& place);
   /// Read-modify-write that is atomic among its like.
   void update(int64_t at, int64_t bytes, const Accessor& who, const Place& place);
@@ -66,7 +68,9 @@ class RaceChecker {
   /// Adds what a whole warp knows and did, and lets a new epoch of it begin.
   void publish_warp(int warp, Knowledge& to);
   /// What a lane hands on to those who wait for it.
-  Knowledge publish(int warp, int lane) const;
+  Knowledge publish(int warp, int lane);
+  /// What a warp does from here on is not part of what its lanes have published.
+  void after_publishing(int warp);
   /// A lane learns; its warp does with the next sync_warp.
   void learn(int warp, int lane, const Knowledge& news);
 
@@ -80,8 +84,10 @@ class RaceChecker {
     uint32_t epoch = 1;
     Knowledge known{};
     uint32_t lanes_with_news = 0;
+    bool published = false;  // in this epoch
   };
 
+  void read_in(uint32_t epoch, int64_t at, int64_t bytes, const Accessor& who, const Place& place);
   void finish_copy(int64_t at, int64_t bytes, const Writer& writer);
   bool over(const Clock& clock, const Accessor& who, int warp, uint32_t epoch, uint32_t lanes) const;
   void check_writer(const Writer& writer, int64_t cell, const Accessor& who, const char* doing,

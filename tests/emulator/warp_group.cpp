@@ -45,6 +45,8 @@ int this_warp() {
 /// Rows of 16 elements, K-major with 128-byte swizzle: row r lies (r / 8) * group_stride + (r % 8) * 128 from
 /// the start, and in every address bits 4-6 are exchanged by bits 7-9.
 void Hopper::load_operand(uint64_t bits, int first_row, int rows, float* to, const Place& place) const {
+  RaceChecker* races = running_block->shared().races();
+  const Accessor warp{this_warp(), kEveryLane};
   const Descriptor from(bits);
   if (from.swizzle != 1 || from.base_offset != 0) {
     running_block->fail(
@@ -66,10 +68,14 @@ void Hopper::load_operand(uint64_t bits, int first_row, int rows, float* to, con
     for (int piece = 0; piece < 2; ++piece) {
       int64_t at = from.start + row / 8 * from.group_stride + row % 8 * 128 + piece * 16;
       at ^= (at >> 7 & 7) << 4;
-      const std::byte* source = read_shared_as_warp(all, at, 16, place);
-      if (to == nullptr) continue;
+      const uint32_t first = check_shared(all, at, 16, place);
+      if (to == nullptr) {
+        if (races != nullptr) races->begin_read(first, 16, warp, place);
+        continue;
+      }
+      if (races != nullptr) races->read(first, 16, warp, place);
       uint16_t elements[8];
-      std::memcpy(elements, source, sizeof elements);
+      std::memcpy(elements, running_block->shared().data() + first, sizeof elements);
       for (int j = 0; j < 8; ++j) to[i * 16 + piece * 8 + j] = to_float(elements[j]);
     }
   }
@@ -84,8 +90,7 @@ void Hopper::issue(int warp, WarpProduct product) {
   Products& mine = products_[static_cast<std::size_t>(warp)];
   if (static_cast<int>(running_block->size().x) < (warp / 4 + 1) * 128)
     running_block->fail(fmt::format("warp {} has no whole warp group around it", warp), product.place);
-  load_operand(product.a, warp % 4 * 16, 16, nullptr, product.place);
-  load_operand(product.b, 0, product.columns, nullptr, product.place);
+  begin_operands(warp, product);
   const auto count = static_cast<std::size_t>(product.columns / 2);
   Sums& sums = mine.sums[product.sums[0]];
   if (sums.products == 0) {
@@ -105,6 +110,11 @@ void Hopper::issue(int warp, WarpProduct product) {
   ++mine.issued;
   product.group = mine.group;
   mine.pending.push_back(product);
+}
+
+void Hopper::begin_operands(int warp, const WarpProduct& product) const {
+  load_operand(product.a, warp % 4 * 16, 16, nullptr, product.place);
+  load_operand(product.b, 0, product.columns, nullptr, product.place);
 }
 
 void Hopper::commit(int warp) {
@@ -155,6 +165,7 @@ void Hopper::return_sums(const WarpProduct& product, const Sums& sums) const {
 void Hopper::wait_products(int warp, int pending) {
   Products& mine = products_[static_cast<std::size_t>(warp)];
   std::size_t done = 0;
+  if (RaceChecker* races = running_block->shared().races()) races->after_publishing(warp);
   while (done < mine.pending.size() && mine.pending[done].group < mine.group - pending) {
     const WarpProduct& product = mine.pending[done++];
     const auto sums = mine.sums.find(product.sums[0]);
@@ -165,6 +176,10 @@ void Hopper::wait_products(int warp, int pending) {
   }
   mine.pending.erase(mine.pending.begin(), mine.pending.begin() + static_cast<std::ptrdiff_t>(done));
   mine.fenced = false;
+  // What those that still run read may be what the others read.
+  if (done > 0) {
+    for (const WarpProduct& product : mine.pending) begin_operands(warp, product);
+  }
 }
 
 void wgmma_fence(const Place& place) {

@@ -8,14 +8,10 @@
 #include "engine/error.h"
 #include "engine/random.h"
 #include "tests/model/fake_sae.h"
+#include "tests/model/fake_stream.h"
 
 namespace branchsae::test {
 namespace {
-
-class FakeStream : public Stream {
- public:
-  void synchronize() override {}
-};
 
 class FakeNetwork : public NetworkExecutor {
  public:
@@ -33,13 +29,16 @@ class FakeNetwork : public NetworkExecutor {
     }
   }
 
-  void run(Stream&, View<const float, 4> images) override {
+  void run(Stream& stream, View<const float, 4> images) override {
     if (images.shape[0] > options_.max_batch) throw ShapeError("fake: too many images");
     control_.images_run += images.shape[0];
     count_ = images.shape[0];
-    for (Output& output : outputs_) {
-      for (int64_t row = 0; row < count_ * positions(output); ++row) compute_token(images, output, row);
-    }
+    enqueue(stream, [this, images] {
+      for (Output& output : outputs_) {
+        for (int64_t row = 0; row < images.shape[0] * positions(output); ++row)
+          compute_token(images, output, row);
+      }
+    });
   }
   void run(Stream&, View<const uint8_t, 4>) override { throw ShapeError("fake: float32 images only"); }
   TapOutput tap(size_t index) const override {
@@ -89,37 +88,70 @@ class FakeBackend : public Backend {
   std::string description() const override { return "fake device"; }
   int threads() const override { return 2; }
   bool is_host() const override { return control_.host; }
-  std::unique_ptr<Stream> make_stream() override { return std::make_unique<FakeStream>(); }
-  DeviceMemory allocate(int64_t size_bytes, std::string_view) override {
+  bool offers(SaePrecision precision) const override {
+    return precision == SaePrecision::kF32 || (control_.bf16 && precision == SaePrecision::kBf16);
+  }
+  SaePrecision usual_precision() const override {
+    return control_.bf16 ? SaePrecision::kBf16 : SaePrecision::kF32;
+  }
+  std::optional<int64_t> memory_free() override {
+    if (control_.memory_bytes == 0) return std::nullopt;
+    return control_.memory_bytes - control_.memory_used;
+  }
+  std::unique_ptr<Stream> make_stream() override {
+    return std::make_unique<FakeStream>(control_.deferred && !control_.host);
+  }
+  DeviceMemory allocate(int64_t size_bytes, std::string_view what) override {
+    if (const auto free = memory_free(); free && size_bytes > *free) {
+      throw MemoryError("fake: allocate \"" + std::string(what) + "\" " + std::to_string(size_bytes) +
+                        " bytes, " + std::to_string(*free) + " free");
+    }
+    control_.memory_used += size_bytes;
     void* memory = std::malloc(static_cast<size_t>(size_bytes));
     std::memset(memory, 0xFF, static_cast<size_t>(size_bytes));  // NaN: what is used unwritten shows
-    return {memory, size_bytes, [](void* pointer) { std::free(pointer); }};
+    return {memory, size_bytes, [this, size_bytes](void* pointer) {
+              control_.memory_used -= size_bytes;
+              std::free(pointer);
+            }};
   }
-  void copy_to_device(Stream&, void* dst, const void* src, int64_t size_bytes) override {
-    std::memcpy(dst, src, static_cast<size_t>(size_bytes));
+  void copy_to_device(Stream& stream, void* dst, const void* src, int64_t size_bytes) override {
+    copy(stream, dst, src, size_bytes);
   }
-  void copy_to_host(Stream&, void* dst, const void* src, int64_t size_bytes) override {
-    ++control_.copies_to_host;
-    std::memcpy(dst, src, static_cast<size_t>(size_bytes));
+  void copy_to_host(Stream& stream, void* dst, const void* src, int64_t size_bytes) override {
+    copy(stream, dst, src, size_bytes);
   }
-  void gather_rows(Stream&, View<const float, 2> src, View<const int32_t, 1> rows,
+  void gather_rows(Stream& stream, View<const float, 2> src, View<const int32_t, 1> rows,
                    View<float, 2> dst) override {
-    for (int64_t i = 0; i < dst.shape[0]; ++i) {
-      for (int64_t c = 0; c < dst.shape[1]; ++c) dst(i, c) = src(rows(i), c);
-    }
+    ++control_.copies;
+    enqueue(stream, [=] {
+      for (int64_t i = 0; i < dst.shape[0]; ++i) {
+        if (rows(i) < 0 || rows(i) >= src.shape[0]) throw ShapeError("fake: gather_rows");
+        for (int64_t c = 0; c < dst.shape[1]; ++c) dst(i, c) = src(rows(i), c);
+      }
+    });
   }
-  void copy_rows(Stream&, View<const float, 2> src, View<float, 2> dst) override {
+  void copy_rows(Stream& stream, View<const float, 2> src, View<float, 2> dst) override {
     if (src.shape != dst.shape) throw ShapeError("fake: copy_rows");
-    for (int64_t i = 0; i < dst.shape[0]; ++i) {
-      for (int64_t c = 0; c < dst.shape[1]; ++c) dst(i, c) = src(i, c);
-    }
+    ++control_.copies;
+    enqueue(stream, [=] {
+      for (int64_t i = 0; i < dst.shape[0]; ++i) {
+        for (int64_t c = 0; c < dst.shape[1]; ++c) dst(i, c) = src(i, c);
+      }
+    });
   }
   std::unique_ptr<NetworkExecutor> make_network(const Graph& graph, const NetworkOptions& options) override {
     return std::make_unique<FakeNetwork>(control_, graph, options);
   }
-  std::unique_ptr<SaeExecutor> make_sae(const SaeSpec& spec) override { return make_fake_sae(spec); }
+  std::unique_ptr<SaeExecutor> make_sae(const SaeSpec& spec) override {
+    return make_fake_sae(spec, !control_.host);
+  }
 
  private:
+  void copy(Stream& stream, void* dst, const void* src, int64_t size_bytes) {
+    ++control_.copies;
+    enqueue(stream, [=] { std::memcpy(dst, src, static_cast<size_t>(size_bytes)); });
+  }
+
   FakeControl& control_;
 };
 
@@ -131,10 +163,14 @@ Device fake_device(FakeControl& control) {
 
 namespace {
 
-/// A convolution whose windows do not overlap: the shapes that the network above has.
+/// A convolution whose windows do not overlap, with random weights: the shapes that the network above has,
+/// and work for a backend that runs graphs.
 Node convolution(const char* name, ValueId output, int64_t channels, int64_t stride) {
   ConvOp op;
-  op.weight = std::make_shared<HostTensor>(Shape{channels, 3, stride, stride});
+  HostTensor weight(Shape{channels, 3, stride, stride});
+  Random random(98, static_cast<uint64_t>(output));
+  for (float& value : weight.values()) value = static_cast<float>(random.normal());
+  op.weight = std::make_shared<HostTensor>(std::move(weight));
   op.bias = std::make_shared<HostTensor>(Shape{channels});
   op.window.kernel = op.window.stride = {stride, stride};
   op.relu = true;

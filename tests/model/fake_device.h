@@ -15,9 +15,15 @@ namespace branchsae::test {
 
 /// What the fake counts and can be told to do; outlives the device.
 struct FakeControl {
-  bool host = true;        ///< is_host(); false takes the paths of a device with memory of its own
-  int64_t images_run = 0;  ///< forward passes, blank images included
-  int64_t copies_to_host = 0;
+  bool host = true;  ///< is_host(); false takes the paths of a device with memory of its own
+  /// Work waits in its stream until somebody waits for it: what is used too early, or overwritten too early,
+  /// shows.
+  bool deferred = false;
+  bool bf16 = false;         ///< offers bf16, as its usual precision (computed as float32)
+  int64_t memory_bytes = 0;  ///< that can be allocated; 0: any amount, and nobody knows how much is free
+  int64_t images_run = 0;    ///< forward passes, blank images included
+  int64_t copies = 0;        ///< of any kind, and gathers
+  int64_t memory_used = 0;
 };
 
 Device fake_device(FakeControl& control);

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "engine/error.h"
+#include "tests/model/fake_stream.h"
 
 namespace branchsae::test {
 namespace {
@@ -16,7 +17,7 @@ struct Active {
 
 class FakeSae : public SaeExecutor {
  public:
-  explicit FakeSae(const SaeSpec& spec) : spec_(spec) {
+  FakeSae(const SaeSpec& spec, bool freezes) : spec_(spec), freezes_(freezes) {
     check_spec(spec);
     parameters_ = {HostTensor({spec.n, spec.d}), {}, HostTensor({spec.n}), HostTensor({spec.d}), 1.0F};
     optimizer_ = {HostTensor({spec.n, spec.d}),
@@ -37,32 +38,37 @@ class FakeSae : public SaeExecutor {
   }
 
   const SaeSpec& spec() const override { return spec_; }
-  void load_sync(const SaeParameters& parameters) override { parameters_ = clone(parameters); }
-  SaeParameters parameters_sync() const override { return clone(parameters_); }
-  void load_optimizer_sync(const SaeOptimizerState& state) override { optimizer_ = clone(state); }
-  SaeOptimizerState optimizer_sync() const override { return clone(optimizer_); }
+  void load_sync(const SaeParameters& parameters) override {
+    finish();
+    parameters_ = clone(parameters);
+  }
+  SaeParameters parameters_sync() const override {
+    finish();
+    return clone(parameters_);
+  }
+  void load_optimizer_sync(const SaeOptimizerState& state) override {
+    finish();
+    optimizer_ = clone(state);
+  }
+  SaeOptimizerState optimizer_sync() const override {
+    finish();
+    return clone(optimizer_);
+  }
 
-  void step(Stream&, View<const float, 2> tokens, const SaeStep& step) override {
+  void step(Stream& stream, View<const float, 2> tokens, const SaeStep& step) override {
     if (tokens.shape[0] > spec_.max_batch || tokens.shape[1] != spec_.d)
       throw ShapeError("fake: shape of tokens");
-    count_variance(tokens);
-    SaeGradients gradients = compute(tokens, true);
-    if (!spec_.tied) adam(parameters_.w_dec, gradients.w_dec, optimizer_.m_w_dec, optimizer_.v_w_dec, step);
-    adam(parameters_.w, gradients.w, optimizer_.m_w, optimizer_.v_w, step);
-    adam(parameters_.b_enc, gradients.b_enc, optimizer_.m_b_enc, optimizer_.v_b_enc, step);
-    adam(parameters_.b_pre, gradients.b_pre, optimizer_.m_b_pre, optimizer_.v_b_pre, step);
-    stats_.dead = std::ranges::count_if(optimizer_.last_fired, [&](int64_t fired) {
-      return optimizer_.tokens_seen - fired >= step.dead_after;
-    });
+    stream_ = &stream;
+    enqueue(stream, [this, tokens, step] { run_step(tokens, step); });
   }
 
   SaeStats read_stats_sync() override {
+    finish();
     SaeStats stats = stats_;
     stats_ = {};
     stats_.dead = stats.dead;
     return stats;
   }
-
   void encode(Stream&, View<const float, 2> tokens, View<float, 2> values,
               View<int32_t, 2> indices) override {
     for (int64_t t = 0; t < tokens.shape[0]; ++t) {
@@ -96,6 +102,27 @@ class FakeSae : public SaeExecutor {
   int64_t memory_bytes() const override { return 0; }
 
  private:
+  void finish() const {
+    if (stream_ != nullptr) stream_->synchronize();
+  }
+
+  void run_step(View<const float, 2> tokens, const SaeStep& step) {
+    if (bad_step_ > 0) return;
+    count_variance(tokens);
+    SaeGradients gradients = compute(tokens, true);
+    if (freezes_ && stats_.saw_nan) {
+      stats_.bad_step = bad_step_ = step.adam_step;
+      return;
+    }
+    if (!spec_.tied) adam(parameters_.w_dec, gradients.w_dec, optimizer_.m_w_dec, optimizer_.v_w_dec, step);
+    adam(parameters_.w, gradients.w, optimizer_.m_w, optimizer_.v_w, step);
+    adam(parameters_.b_enc, gradients.b_enc, optimizer_.m_b_enc, optimizer_.v_b_enc, step);
+    adam(parameters_.b_pre, gradients.b_pre, optimizer_.m_b_pre, optimizer_.v_b_pre, step);
+    stats_.dead = std::ranges::count_if(optimizer_.last_fired, [&](int64_t fired) {
+      return optimizer_.tokens_seen - fired >= step.dead_after;
+    });
+  }
+
   static HostTensor clone_or_empty(const HostTensor& tensor) {
     return tensor.empty() ? HostTensor() : tensor.clone();
   }
@@ -230,6 +257,9 @@ class FakeSae : public SaeExecutor {
   }
 
   SaeSpec spec_;
+  bool freezes_;
+  int64_t bad_step_ = 0;
+  Stream* stream_ = nullptr;  ///< of the latest step
   SaeParameters parameters_;
   SaeOptimizerState optimizer_;
   SaeStats stats_;
@@ -237,8 +267,8 @@ class FakeSae : public SaeExecutor {
 
 }  // namespace
 
-std::unique_ptr<SaeExecutor> make_fake_sae(const SaeSpec& spec) {
-  return std::make_unique<FakeSae>(spec);
+std::unique_ptr<SaeExecutor> make_fake_sae(const SaeSpec& spec, bool freezes) {
+  return std::make_unique<FakeSae>(spec, freezes);
 }
 
 }  // namespace branchsae::test

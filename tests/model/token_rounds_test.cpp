@@ -27,15 +27,18 @@ struct Fixture {
   SkippedImages skipped;
   RoundSizes sizes;
   TokenRounds rounds;
+  bool prefetches = false;
 
   Fixture(test::FakeImages& source, const std::vector<std::string>& taps, RoundSizes round_sizes,
-          int64_t cache_bytes, bool host = true)
-      : control{host},
+          CacheBudget budget, bool host = true, bool deferred = false)
+      : control{.host = host, .deferred = deferred},
         images(source),
         forward(device, graph, source, taps, 4),
         skipped(source, source.size(), false),
         sizes(round_sizes),
-        rounds(device, forward, skipped, ImageSequence(all(source), 3), sizes, 3, cache_bytes) {}
+        rounds(device, forward, skipped, ImageSequence(all(source), 3), sizes, 3) {
+    rounds.keep_activations(budget);
+  }
 
   static std::vector<int64_t> all(const ImageSource& source) {
     std::vector<int64_t> indices(static_cast<size_t>(source.size()));
@@ -45,12 +48,13 @@ struct Fixture {
 
   /// The next batch of every tap.
   std::vector<Batch> next() {
+    const bool new_round = !rounds.filled();
     REQUIRE(rounds.prepare(*stream, [](int64_t, int64_t) { return true; }));
+    if (new_round && prefetches) rounds.prefetch();
     std::vector<Batch> batches;
-    for (size_t tap = 0; tap < forward.taps().size(); ++tap) {
-      const View<const float, 2> view = rounds.batch(*stream, tap);
-      batches.emplace_back(view.data, view.data + view.size());
-    }
+    const std::vector<View<const float, 2>> views = rounds.batches(*stream);
+    stream->synchronize();
+    for (const View<const float, 2>& view : views) batches.emplace_back(view.data, view.data + view.size());
     rounds.advance();
     return batches;
   }
@@ -61,7 +65,7 @@ struct Fixture {
   }
 };
 
-constexpr int64_t kMuch = int64_t{1} << 30;
+constexpr CacheBudget kMuch{int64_t{1} << 30, 0}, kNone{};
 const RoundSizes kSizes{
     .batch = 24, .positions = 16, .images = 7};  // 112 tokens: 4 batches, 16 tokens dropped
 
@@ -99,21 +103,85 @@ TEST_CASE("an epoch visits every image once, in a new order each time") {
   CHECK(again.next().image == epochs[2][3]);
 }
 
-TEST_CASE("batches are the same with and without kept activations, on the host and on a device") {
+TEST_CASE("batches are the same wherever activations are kept, on the host and on a device") {
   test::FakeImages images(10);
-  Fixture kept(images, {"a", "b"}, kSizes, kMuch), none(images, {"a", "b"}, kSizes, 0);
-  Fixture some(images, {"a", "b"}, kSizes, 3 * kept.rounds.cache().image_bytes());
-  Fixture remote(images, {"a", "b"}, kSizes, kMuch, false), remote_none(images, {"a", "b"}, kSizes, 0, false);
-  const auto expected = none.take(30);
-  CHECK(kept.take(30) == expected);
-  CHECK(some.take(30) == expected);
-  CHECK(remote.take(30) == expected);
-  CHECK(remote_none.take(30) == expected);
+  images.unreadable[6] = "broken";
+  for (const RoundSizes& sizes : {kSizes, RoundSizes{.batch = 15, .positions = 5, .images = 7}}) {
+    Fixture none(images, {"a", "b"}, sizes, kNone), kept(images, {"a", "b"}, sizes, kMuch);
+    const int64_t image = none.rounds.cache().image_bytes();
+    const auto expected = none.take(30);
+    CHECK(kept.take(30) == expected);
+    Fixture some(images, {"a", "b"}, sizes, {3 * image, 0});
+    CHECK(some.take(30) == expected);
+    CHECK(some.control.images_run < none.control.images_run);
+    CHECK(some.control.images_run > kept.control.images_run);
+    for (const bool deferred : {false, true}) {
+      for (const CacheBudget budget : {kNone, kMuch, CacheBudget{0, 1 << 30},
+                                       CacheBudget{2 * image, 3 * image}, CacheBudget{4 * image, 1 << 30}}) {
+        CAPTURE(deferred);
+        CAPTURE(budget.device_bytes / image);
+        CAPTURE(budget.host_bytes / image);
+        Fixture remote(images, {"a", "b"}, sizes, budget, false, deferred);
+        remote.prefetches = true;
+        CHECK(remote.take(30) == expected);
+        if (budget.device_bytes + budget.host_bytes >= 1 << 30)
+          CHECK(remote.control.images_run == kept.control.images_run);
+      }
+    }
+  }
+}
+
+TEST_CASE("every image is run once when all are kept, else once a round") {
+  test::FakeImages images(10);
+  Fixture none(images, {"a", "b"}, kSizes, kNone), kept(images, {"a", "b"}, kSizes, kMuch);
+  none.take(30);
+  kept.take(30);
   // 30 batches are 8 rounds of 7 images; one blank image tells the grid.
   CHECK(none.control.images_run == 1 + 8 * 7);
   CHECK(kept.control.images_run == 1 + 10);
-  CHECK(some.control.images_run < none.control.images_run);
-  CHECK(some.control.images_run > kept.control.images_run);
+}
+
+TEST_CASE("tokens move in few copies: none of them belongs to one image") {
+  test::FakeImages images(64);
+  const RoundSizes sizes{.batch = 16, .positions = 16, .images = 32};
+  Fixture fixture(images, {"a", "b"}, sizes, kMuch, false);
+  fixture.take(64);  // two rounds: every image is kept
+  const int64_t before = fixture.control.copies;
+  fixture.take(1);
+  // Two taps: one gather a tap fills the round, one a tap takes the batch; row numbers and their order go up.
+  CHECK(fixture.control.copies - before == 2 + 2 + 2);
+  CHECK(fixture.control.images_run == 1 + 64);
+}
+
+TEST_CASE("a cache that does not fit is done without, one that fits is within its budget") {
+  test::FakeImages images(10);
+  test::FakeControl control{.host = false};
+  const Device device = test::fake_device(control);
+  const std::vector<TapExtent> taps{{16, 8}, {4, 6}};
+  const int64_t image = 4 * (16 * 8 + 4 * 6);
+  ActivationCache cache(device.backend(), taps, {5 * image + 3, 2 * image}, 10);
+  CHECK(cache.image_bytes() == image);
+  CHECK(cache.device_capacity() == 5);
+  CHECK(cache.host_capacity() == 2);
+  CHECK(control.memory_used == 5 * image);
+  for (int64_t i = 0; i < 7; ++i) {
+    const auto place = cache.add(100 + i);
+    REQUIRE(place);
+    CHECK(place->on_device == (i < 5));
+    CHECK(place->entry == (i < 5 ? i : i - 5));
+    CHECK(cache.find(100 + i)->entry == place->entry);
+  }
+  CHECK_FALSE(cache.add(107));
+  CHECK_FALSE(cache.find(107));
+  CHECK(cache.device_tokens(1).shape == std::array<int64_t, 2>{20, 6});
+  CHECK(ActivationCache(device.backend(), taps, {1 << 30, 0}, 3).device_capacity() == 3);
+
+  test::FakeControl full{.host = false, .memory_bytes = 3 * image};
+  const Device small = test::fake_device(full);
+  ActivationCache none(small.backend(), taps, {5 * image, image}, 10);
+  CHECK(none.device_capacity() == 0);
+  CHECK(none.host_capacity() == 1);
+  CHECK(full.memory_used == 0);
 }
 
 TEST_CASE("a round holds its images' tokens, each at most once, in the same order for every tap") {
@@ -142,7 +210,7 @@ TEST_CASE("going on from any place gives the batches that follow") {
   images.unreadable[4] = "broken";
   Fixture whole(images, {"a", "b"}, kSizes, kMuch);
   for (int64_t stop = 0; stop < 13; ++stop) {
-    Fixture before(images, {"a", "b"}, kSizes, 0);
+    Fixture before(images, {"a", "b"}, kSizes, kNone);
     before.take(stop);
     Fixture after(images, {"a", "b"}, kSizes, kMuch);
     for (const SkippedImage& image : before.skipped.list()) after.skipped.restore(image.index, image.reason);
@@ -154,7 +222,7 @@ TEST_CASE("going on from any place gives the batches that follow") {
 TEST_CASE("unreadable images are left out, whether known before or found on the way") {
   test::FakeImages images(10);
   images.unreadable = {{1, "broken"}, {7, "empty"}, {8, "truncated"}};
-  Fixture found(images, {"a"}, kSizes, kMuch), known(images, {"a"}, kSizes, 0);
+  Fixture found(images, {"a"}, kSizes, kMuch), known(images, {"a"}, kSizes, kNone);
   for (int64_t index : {1, 7, 8}) known.skipped.restore(index, "known");
   const auto expected = found.take(12);
   CHECK(known.take(12) == expected);
@@ -211,7 +279,7 @@ TEST_CASE("sampled positions differ between epochs and images, and lie in the im
 TEST_CASE("taps on different grids give as many tokens each") {
   test::FakeImages images(10);
   const RoundSizes sizes{.batch = 6, .positions = 4, .images = 5};
-  Fixture kept(images, {"a", "c"}, sizes, kMuch), none(images, {"a", "c"}, sizes, 0, false);
+  Fixture kept(images, {"a", "c"}, sizes, kMuch), none(images, {"a", "c"}, sizes, kNone, false, true);
   CHECK(kept.forward.positions(0) == 16);
   CHECK(kept.forward.positions(1) == 4);
   const auto batches = kept.take(9);

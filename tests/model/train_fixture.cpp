@@ -26,10 +26,15 @@ TrainOptions small_options(const fs::path& out) {
 
 TrainResult run_job(const TrainOptions& options, const FakeImages& images, const TrainCallbacks& callbacks,
                     FakeControl control, const Graph& graph) {
+  return run_job_on(fake_device(control), options, images, callbacks, graph);
+}
+
+TrainResult run_job_on(const Device& device, const TrainOptions& options, const FakeImages& images,
+                       const TrainCallbacks& callbacks, const Graph& graph) {
   RunOrigin origin;
   origin.model_path = "/models/fake.onnx";
   origin.images = {"/photos"};
-  return train(fake_device(control), graph, images, options, origin, callbacks);
+  return train(device, graph, images, options, origin, callbacks);
 }
 
 TrainCallbacks stop_after(int64_t step) {

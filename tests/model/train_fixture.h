@@ -17,6 +17,10 @@ TrainResult run_job(const TrainOptions& options, const FakeImages& images,
                     const TrainCallbacks& callbacks = {}, FakeControl control = {},
                     const Graph& graph = fake_graph());
 
+/// The same on any device.
+TrainResult run_job_on(const Device& device, const TrainOptions& options, const FakeImages& images,
+                       const TrainCallbacks& callbacks = {}, const Graph& graph = fake_graph());
+
 /// Asks to stop as soon as `step` steps are made (0: at once).
 TrainCallbacks stop_after(int64_t step);
 

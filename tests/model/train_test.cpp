@@ -173,6 +173,111 @@ TEST_CASE(
   CHECK(result_files(timed.out) == expected);
 }
 
+TEST_CASE(
+    "work that a device does as late as it may gives the same bytes, also on other grids and when stopped") {
+  FakeImages images(40);
+  images.unreadable = {{5, "broken"}, {30, "broken"}};
+  for (const std::vector<std::string>& taps : {std::vector<std::string>{"a", "b"}, {"c", "b"}}) {
+    TrainOptions options = small_options(fresh());
+    options.taps = taps;
+    options.tokens = 30 * 24;  // longer than an epoch for "c": activations are kept
+    run_job(options, images);
+    const auto expected = result_files(options.out);
+    for (const int64_t memory : {int64_t{0}, int64_t{1} << 22, int64_t{1} << 30}) {
+      CAPTURE(memory);
+      const FakeControl late{.host = false, .deferred = true, .memory_bytes = memory};
+      TrainOptions other = options;
+      other.out = fresh();
+      run_job(other, images, stop_after(9), late);
+      run_job(resumed(other), images, {}, late);
+      CHECK(result_files(other.out) == expected);
+      // From one device to the other and back.
+      other.out = fresh();
+      run_job(other, images, stop_after(5), late);
+      run_job(resumed(other), images, stop_after(17));
+      run_job(resumed(other), images, {}, late);
+      CHECK(result_files(other.out) == expected);
+    }
+  }
+}
+
+TEST_CASE("a device's NaN is named by the step that met it, although nobody looked until later") {
+  FakeImages images(40);
+  TrainOptions options = small_options(fresh());
+  options.holdout = 0;
+  options.checkpoint_every = {4, 0};
+  options.log_every = 14;
+  const FakeControl remote{.host = false, .deferred = true};
+  run_job(options, images, stop_after(7), remote);
+  for (int64_t i = 0; i < 40; ++i) images.poisoned[i] = std::nanf("");
+  TrainOptions seldom = resumed(options);
+  seldom.checkpoint_every = {13, 0};
+  CHECK_THROWS_WITH_AS(run_job(seldom, images, {}, remote),
+                       doctest::Contains("tap 'a' met NaN at step 8 (learning rate"), NumericError);
+  CHECK(read_run(options.out).status == "failed");
+  CHECK(model::CheckpointStore(options.out).choose_verified()->step == 7);
+  images.poisoned.clear();
+  CHECK(run_job(resumed(options), images, {}, remote).step == 14);
+}
+
+TEST_CASE("the precision is the device's usual one, is recorded, and follows the run to another device") {
+  const FakeImages images(40);
+  const FakeControl bf16{.host = false, .bf16 = true};
+  const auto recorded = [](const fs::path& run) {
+    return nlohmann::json::parse(read_file(run / "a" / "config.json")).at("precision").get<std::string>();
+  };
+  TrainOptions options = small_options(fresh());
+  run_job(options, images, stop_after(3));
+  CHECK(recorded(options.out) == "fp32");
+  run_job(resumed(options), images, stop_after(5), bf16);
+  CHECK(recorded(options.out) == "fp32");  // as it was started
+  TrainOptions asked = resumed(options);
+  asked.precision = SaePrecision::kBf16;
+  run_job(asked, images, stop_after(7), bf16);
+  CHECK(recorded(options.out) == "bf16");
+  CHECK(read_run(options.out).options.precision == SaePrecision::kBf16);
+  CHECK(mentions(refusal(asked, images), "--precision bf16 is not offered by fake"));
+  run_job(resumed(options), images);  // this device has no bf16
+  CHECK(recorded(options.out) == "fp32");
+
+  TrainOptions other = small_options(fresh());
+  run_job(other, images, {}, bf16);
+  CHECK(recorded(other.out) == "bf16");
+  TrainOptions refused = small_options(temporary_folder() / "run");
+  refused.precision = SaePrecision::kTf32;
+  CHECK(mentions(refusal(refused, images), "--precision tf32"));
+  CHECK_FALSE(fs::exists(refused.out));
+}
+
+TEST_CASE("a device without enough memory says what would make the job fit, and works afterwards") {
+  const FakeImages images(40);
+  const TrainOptions options = small_options(fresh());
+  FakeControl control{.host = false, .memory_bytes = 1 << 30};
+  const Device device = fake_device(control);
+  const auto attempt = [&] { return train(device, fake_graph(), images, options, {}, {}); };
+  // What a job allocates is found one limit at a time: each one says so until it is enough.
+  std::map<std::string, int> advice;
+  int64_t limit = 1;
+  for (int tries = 0; tries < 100; ++tries) {
+    control.memory_bytes = limit;
+    try {
+      attempt();
+      break;
+    } catch (const MemoryError& error) {
+      const std::string message = error.what();
+      CHECK(mentions(message, "free; "));
+      CHECK(control.memory_used == 0);
+      CHECK_FALSE(fs::exists(options.out));
+      for (const char* option : {"--forward-batch", "--buffer-tokens", "--tap"})
+        advice[option] += mentions(message, option);
+    }
+    limit += 1 + limit / 8;
+  }
+  CHECK(read_run(options.out).status == "finished");
+  CHECK(advice["--forward-batch"] > 0);
+  CHECK(advice["--buffer-tokens"] > 0);
+}
+
 TEST_CASE("a tap trains alone as it does among others, and another seed trains another way") {
   const FakeImages images(40);
   const TrainOptions both = small_options(fresh());

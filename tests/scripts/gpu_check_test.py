@@ -15,7 +15,7 @@ DOCTEST = "echo '[doctest] test cases:  {0} |  {1} passed | {2} failed | 0 skipp
 ZEROS, ONES = 64 * "0", 64 * "1"
 DIGEST = f"echo '[digest] encode 64/1024 {ZEROS}'; echo '[digest] step, untied {ONES}'"
 FORWARD = '"case": "forward", "to": "mixed4e", "batch": 256, "images_per_s":'
-STEP = ('{{"case": "sae_step", "batch": 64, "d": 16, "n": 256, "tokens_per_s": {0}, "percent_of_gemm_limit": 41.5}}')
+STEP = ('{{"case": "sae_step", "batch": 64, "d": 16, "n": 256, "tokens_per_s": {0}, "percent_of_gemm": 41.5}}')
 TRAINING = """while [ $# -gt 0 ]; do [ "$1" = --out ] && out=$2; shift; done
 mkdir -p "$out/tap"; printf weights >"$out/tap/sae.safetensors"; printf '%s' "$EXTRA_$out" >"$out/run.json"
 """
@@ -40,7 +40,8 @@ class GpuCheck(unittest.TestCase):
         self.tool("compute-sanitizer", 'shift 4; "$@" >/dev/null; echo "========= ERROR SUMMARY: 0 errors"')
         self.bin("branchsae", BRANCHSAE + TRAINING)
         self.bin("bench_sae_step", f"echo '{STEP.format(2000)}'")
-        self.bin("bench_encode_topk", "echo '{\"case\": \"encode_topk\", \"batch\": 8, \"tokens_per_s\": 8000}'")
+        self.bin("bench_encode_topk", """echo '{"case": "encode_topk", "batch": 8, "tokens_per_s": 8000,
+                 "gemm_gflops": 5e5, "copy_gb_s": 4100}' | tr -d '\\n'""")
         self.bin("bench_forward", f"echo '{{{FORWARD} 27000}}'")
         self.bin("bench_train", "echo '{\"case\": \"train\", \"batch\": 8, \"tokens_per_s\": 3}'")
         self.program("encode_test_device", DOCTEST.format(5, 5, 0))
@@ -85,9 +86,25 @@ class GpuCheck(unittest.TestCase):
         self.assertEqual(parts["tests"]["summary"], "7 passed, 0 failed, 0 skipped in 2 programs")
         self.assertEqual(parts["emulator"]["summary"], "2 outputs equal, bit for bit")
         self.assertEqual(parts["repeats"]["details"][0]["file"], "tap/sae.safetensors")
-        self.assertIn("| 64/16/256 | 2,000 | 32.000 | 42 % of gemm limit | dense 500; triton 800 | 2.50 |", text)
+        self.assertIn("| 64/16/256 | 2,000 | 32.000 | 42 % of gemm | dense 500; triton 800 | 2.50 |", text)
         self.assertIn("| to mixed4e, batch 256 | 27,000 |", text)
         self.assertIn("| 3.00 |", text)
+        self.assertIn("copy 4,100 GB/s, matrix product 500 to 500 TFLOP/s", text)
+
+    def test_targets_are_held_against_what_was_measured(self):
+        step = '"case": "sae_step", "batch": 65536, "d": 128, "n": 2048, "tokens_per_s":'
+        self.bin("bench_sae_step", f"echo '{{{step} 1e8}}'")
+        self.bin("bench_encode_topk", f"echo '{{{step.replace('sae_step', 'encode_topk')} 1e9, \"ms_median\": 0.18}}'")
+        self.tool("torch-python", PYTHON.replace("*gpu_sae_step*) ", f"""*gpu_sae_step*)
+            echo '{{{step} 2e7, "baseline": "dense"}}'; echo '{{{step} 8e7, "baseline": "openai"}}' ;;
+            another) """))
+        _, _, text = self.report("--only", "benches,baselines")
+        for line in ("| encode_topk 65536/128/2048 | at most 170 us | 180 us | **no** |",
+                     "| sae_step 65536/128/2048 | at most 520 us | 655 us | **no** |",
+                     "| sae_step 65536/128/2048 over dense | at least 3x | 5.00x | yes |",
+                     "| sae_step 65536/128/2048 over openai | at least 2x | 1.25x | **no** |",
+                     "| forward to mixed4e, batch 256 | at least 20,000 images/s | 27,000 images/s | yes |"):
+            self.assertIn(line, text)
 
     def test_no_gpu_is_one_line_and_no_files(self):
         for smi in ("exit 9", "echo", "echo 'No devices were found' >&2; exit 6"):
@@ -115,7 +132,7 @@ class GpuCheck(unittest.TestCase):
         self.assertIn("6 passed, 1 failed", parts["tests"]["summary"])
         self.assertIn("bits differ at 17", text)
         self.assertIn("bench_encode_topk: wrong result", parts["benches"]["log"])
-        self.assertEqual(len(parts["benches"]["details"]), 3)  # what the others measured is kept
+        self.assertEqual(len(parts["benches"]["details"]), 7)  # what the others measured is kept
 
     def test_tests_that_skip_on_a_machine_with_a_gpu_are_failures(self):
         self.program("encode_test_device", "echo '[cases] 0 passed, 0 failed, 5 skipped'; exit 77")
@@ -182,7 +199,7 @@ class GpuCheck(unittest.TestCase):
     def test_a_benchmark_that_is_not_built_is_a_failure_and_the_others_run(self):
         (self.build / "bin/bench_train").unlink()
         parts, _, _ = self.report("--only", "benches", code=1)
-        self.assertEqual(parts["benches"]["summary"], "3 figures; not built: bench_train")
+        self.assertEqual(parts["benches"]["summary"], "11 figures; not built: bench_train")
 
 
 if __name__ == "__main__":

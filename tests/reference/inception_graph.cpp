@@ -1,4 +1,4 @@
-#include "tests/cpu/inception_graph.h"
+#include "tests/reference/inception_graph.h"
 
 #include <algorithm>
 

@@ -1,0 +1,190 @@
+#include "bench/sae_cases.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "engine/error.h"
+#include "engine/random.h"
+
+namespace branchsae::bench {
+namespace {
+
+using reference::Selection;
+
+SaeSpec parse_shape(const std::string& text) {
+  long long batch = 0, d = 0, n = 0;
+  char rest = 0;
+  if (std::sscanf(text.c_str(), "%lld,%lld,%lld%c", &batch, &d, &n, &rest) != 3 || batch < 1 || d < 1 ||
+      n < 1)
+    throw InputError("--shape needs three positive numbers B,d,n, not \"" + text + "\"");
+  return {.d = d, .n = n, .max_batch = batch};
+}
+
+/// What the executor keeps of tokens on the host.
+std::vector<Selection> encode(SaeExecutor& sae, const Meter& meter, const HostTensor& tokens) {
+  const int64_t rows = tokens.dim(0), k = sae.spec().k;
+  Backend& backend = meter.device().backend();
+  const auto x = meter.upload(tokens.data(), tokens.size());
+  auto values = backend.buffer<float>(rows * k, "values");
+  auto indices = backend.buffer<int32_t>(rows * k, "indices");
+  sae.encode(meter.stream(), View<const float, 2>(x.data(), {rows, tokens.dim(1)}), values.matrix(rows, k),
+             indices.matrix(rows, k));
+  const std::vector<float> kept = meter.download(values.data(), rows * k);
+  const std::vector<int32_t> latents = meter.download(indices.data(), rows * k);
+  std::vector<Selection> selected(static_cast<size_t>(rows));
+  for (size_t i = 0; i < kept.size(); ++i) {
+    if (latents[i] >= 0)
+      selected[i / static_cast<size_t>(k)].push_back({latents[i], static_cast<double>(kept[i])});
+  }
+  return selected;
+}
+
+HostTensor first_rows(const HostTensor& tokens, int64_t rows) {
+  rows = std::min(rows, tokens.dim(0));
+  return HostTensor({rows, tokens.dim(1)}, {tokens.data(), static_cast<size_t>(rows * tokens.dim(1))});
+}
+
+/// As many tokens as double precision can follow in a second or so.
+int64_t rows_to_check(const SaeSpec& spec) {
+  return std::clamp<int64_t>(100'000'000 / (spec.n * spec.d), 1, 64);
+}
+
+double relative_difference(const HostTensor& a, const std::vector<double>& b) {
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < b.size(); ++i) {
+    const double error = static_cast<double>(a[static_cast<int64_t>(i)]) - b[i];
+    difference += error * error;
+    norm += b[i] * b[i];
+  }
+  return difference == 0 ? 0 : std::sqrt(difference / norm);
+}
+
+/// One token's kept latents against all pre-activations u. Returns the largest error in units of `size`.
+double check_token(const Selection& kept, const Selection& all, int64_t k, double size, double allowed) {
+  std::vector<double> u(static_cast<size_t>(all.empty() ? 0 : all.back().latent + 1), 0.0);
+  for (const auto& [latent, value] : all) u[static_cast<size_t>(latent)] = value;
+  const auto at = [&](int64_t latent) {
+    return latent < static_cast<int64_t>(u.size()) ? u[static_cast<size_t>(latent)] : 0.0;
+  };
+  double worst = 0, least = static_cast<int64_t>(kept.size()) < k ? 0.0 : 1e300;
+  std::vector<bool> is_kept(u.size(), false);
+  for (const auto& [latent, value] : kept) {
+    worst = std::max(worst, std::abs(value - at(latent)) / size);
+    least = std::min(least, value);
+    if (latent < static_cast<int64_t>(u.size())) is_kept[static_cast<size_t>(latent)] = true;
+  }
+  for (const auto& [latent, value] : all) {
+    if (!is_kept[static_cast<size_t>(latent)]) worst = std::max(worst, (value - least) / size);
+  }
+  if (worst > allowed)
+    throw Error(fmt::format("wrong selection: off by {:.1e} of a pre-activation's size", worst));
+  return worst;
+}
+
+}  // namespace
+
+void add_sae_options(CLI::App& app, SaeOptions& options) {
+  app.add_option("--shape", options.shapes, "tokens, width, latents: B,d,n (may be repeated)");
+  app.add_option("--k", options.k, "latents kept per token")->capture_default_str();
+  app.add_option("--precision", options.precision, "fp32, tf32, bf16, or auto: the device's usual one")
+      ->check(CLI::IsMember({"auto", "fp32", "tf32", "bf16"}));
+  app.add_flag("--untied,!--tied", options.untied, "own decoder weights");
+  app.add_option("--density", options.density, "share of input values that are not zero")
+      ->capture_default_str();
+  add_meter_options(app, options.meter);
+}
+
+std::vector<SaeSpec> sae_specs(const SaeOptions& options, const Meter& meter) {
+  std::vector<std::string> shapes = options.shapes;
+  if (shapes.empty()) {
+    shapes = meter.on_host() ? std::vector<std::string>{"4096,64,1024", "4096,128,2048", "2048,528,8448"}
+                             : std::vector<std::string>{"65536,48,768", "65536,128,2048", "16384,512,8192"};
+  }
+  std::vector<SaeSpec> specs;
+  for (const std::string& shape : shapes) {
+    SaeSpec spec = parse_shape(shape);
+    spec.k = options.k;
+    spec.tied = !options.untied;
+    spec.precision = options.precision == "auto" ? meter.device().backend().usual_precision()
+                                                 : parse_sae_precision(options.precision);
+    specs.push_back(spec);
+  }
+  return specs;
+}
+
+HostTensor random_tokens(int64_t rows, int64_t d, double density, uint64_t seed) {
+  HostTensor x({rows, d});
+  Random random(seed, 0);
+  for (float& value : x.values())
+    value = density >= 1 || random.uniform() < density ? static_cast<float>(random.normal()) : 0.0F;
+  return x;
+}
+
+SaeParameters random_parameters(const SaeSpec& spec) {
+  SaeParameters p;
+  const auto rows = [&](uint64_t seed) {
+    HostTensor w = random_tokens(spec.n, spec.d, 1, seed);
+    for (float& value : w.values()) value *= 0.5F / std::sqrt(static_cast<float>(spec.d));
+    return w;
+  };
+  p.w = rows(1);
+  if (!spec.tied) p.w_dec = rows(2);
+  p.b_enc = HostTensor({spec.n});
+  p.b_pre = HostTensor({spec.d});
+  return p;
+}
+
+double check_encode(SaeExecutor& sae, const Meter& meter, const SaeParameters& parameters,
+                    const HostTensor& tokens, double allowed) {
+  const SaeSpec& spec = sae.spec();
+  const HostTensor x = first_rows(tokens, rows_to_check(spec));
+  reference::Sae expected(spec);
+  expected.load(parameters);
+  const std::vector<Selection> kept = encode(sae, meter, x), all = expected.encode(x.matrix(), spec.n);
+  double worst = 0;
+  for (size_t token = 0; token < kept.size(); ++token) {
+    double squares = 0;
+    for (int64_t c = 0; c < spec.d; ++c) squares += std::pow(x.matrix()(static_cast<int64_t>(token), c), 2);
+    const double size = 0.5 * std::sqrt(squares) + 1e-30;  // |x| |w|
+    worst = std::max(worst, check_token(kept[token], all[token], spec.k, size, allowed));
+  }
+  return worst;
+}
+
+GradientCheck check_gradients(SaeExecutor& sae, const Meter& meter, const SaeParameters& parameters,
+                              const HostTensor& tokens, double allowed) {
+  const SaeSpec& spec = sae.spec();
+  const HostTensor rows = first_rows(tokens, rows_to_check(spec));
+  reference::Sae expected(spec);
+  expected.load(parameters);
+  const std::vector<Selection> selected = encode(sae, meter, rows);
+  const auto x = meter.upload(rows.data(), rows.size());
+  const SaeGradients actual =
+      sae.gradients_sync(View<const float, 2>(x.data(), {rows.dim(0), rows.dim(1)}), SaeStep{});
+  const reference::SaeResult wanted = expected.gradients(rows.matrix(), SaeStep{}, &selected);
+  const GradientCheck check{std::abs(actual.loss / wanted.loss - 1),
+                            std::max({relative_difference(actual.w, wanted.gradients.w),
+                                      relative_difference(actual.w_dec, wanted.gradients.w_dec),
+                                      relative_difference(actual.b_enc, wanted.gradients.b_enc),
+                                      relative_difference(actual.b_pre, wanted.gradients.b_pre)})};
+  if (!(check.loss < allowed && check.gradient < allowed))
+    throw Error(fmt::format("wrong result: loss off by {}, gradient by {}", check.loss, check.gradient));
+  return check;
+}
+
+/// Single precision: 6e-8 times the square root of the terms of a sum. TF32 keeps 10 bits of each factor,
+/// bf16 7.
+double tolerance(SaePrecision precision) {
+  if (precision == SaePrecision::kBf16) return 1e-2;
+  return precision == SaePrecision::kTf32 ? 1e-3 : 1e-5;
+}
+
+int64_t number_bytes(SaePrecision precision) {
+  return precision == SaePrecision::kBf16 ? 2 : 4;
+}
+
+}  // namespace branchsae::bench

@@ -1,0 +1,47 @@
+#pragma once
+/// Sizes, data and checks that the benchmarks of the autoencoder share.
+#include <string>
+#include <vector>
+
+#include "bench/meter.h"
+#include "engine/host_tensor.h"
+#include "engine/sae.h"
+#include "tests/reference/sae.h"
+
+namespace branchsae::bench {
+
+struct SaeOptions {
+  MeterOptions meter;
+  std::vector<std::string> shapes;
+  std::string precision = "auto";  ///< auto: the device's usual one
+  int64_t k = 32;
+  bool untied = false;
+  double density = 1;
+};
+/// --shape, --k, --precision, --untied, --density and the meter's.
+void add_sae_options(CLI::App& app, SaeOptions& options);
+/// The shapes asked for, else the usual ones of the device's kind. Throws InputError.
+std::vector<SaeSpec> sae_specs(const SaeOptions& options, const Meter& meter);
+
+/// Normal numbers, with a share of zeros as ReLU leaves them when density < 1.
+HostTensor random_tokens(int64_t rows, int64_t d, double density, uint64_t seed);
+/// Random rows of norm 1/2, no biases.
+SaeParameters random_parameters(const SaeSpec& spec);
+
+/// How far the kept values of a few tokens are from double precision, relative to the size of
+/// pre-activations; throws Error when more than `allowed`, or when a latent was left out that is larger than
+/// a kept one by more than that.
+double check_encode(SaeExecutor& sae, const Meter& meter, const SaeParameters& parameters,
+                    const HostTensor& tokens, double allowed);
+struct GradientCheck {
+  double loss = 0, gradient = 0;  ///< relative differences
+};
+/// Loss and gradients of a few tokens against double precision at the same selection; throws Error as above.
+GradientCheck check_gradients(SaeExecutor& sae, const Meter& meter, const SaeParameters& parameters,
+                              const HostTensor& tokens, double allowed);
+/// What rounding to the precision allows, relative to the norm of a sum.
+double tolerance(SaePrecision precision);
+/// Bytes of a number that products read.
+int64_t number_bytes(SaePrecision precision);
+
+}  // namespace branchsae::bench
