@@ -15,10 +15,10 @@ namespace branchsae::cuda {
 namespace {
 
 std::string encode_text(const SaeDesc& sae) {
-  switch (encode_variant(sae, sae.k).route) {
+  switch (main_encode_variant(sae).route) {
     case EncodeRoute::kTensor:
       return "selection beside the encode's product";
-    case EncodeRoute::kHopper:
+    case EncodeRoute::kSm90a:
       return "selection beside the encode's product (sm_90a)";
     case EncodeRoute::kChunked:
       return "selection from chunks of tokens";
@@ -52,6 +52,7 @@ CudaSae::CudaSae(int device, const SaeSpec& spec) : spec_(spec), device_(device)
   Workspace pieces(memory_.data());
   plan_ = plan_sae(spec, pieces);
   start_sync();
+  prepare_encode_sync(stream_.handle(), plan_.training);
   training_ = std::make_unique<SaeLaunches>(device, std::span(&plan_.training, 1));
   inference_ = std::make_unique<SaeLaunches>(device, std::span(&plan_.inference, 1));
   own_event_ = std::make_shared<CudaEvent>();

@@ -79,9 +79,12 @@ void SaeLaunches::list_encodes(std::span<const SaeDesc> saes) {
   const auto append = [](std::vector<WorkItem>& work, const std::vector<WorkItem>& more) {
     work.insert(work.end(), more.begin(), more.end());
   };
-  const auto main_variant = [](const SaeDesc& sae) { return encode_variant(sae, sae.k); };
-  const auto dead_variant = [](const SaeDesc& sae) {
-    return sae.aux_k > 0 ? encode_variant(sae, sae.aux_k) : EncodeVariant{};
+  // A few autoencoders fill the device by themselves: then nothing is gained by sharing a token among blocks.
+  constexpr size_t kFew = 4;
+  const bool whole = saes.size() > kFew;
+  const auto main_variant = [&](const SaeDesc& sae) { return main_encode_variant(sae, whole); };
+  const auto dead_variant = [&](const SaeDesc& sae) {
+    return sae.aux_k > 0 ? encode_variant(sae, sae.aux_k, whole) : EncodeVariant{};
   };
   encode_ = stage<EncodeVariant>(saes, main_variant, [&](int32_t i, const SaeDesc& sae, auto& work) {
     append(work, encode_work(i, sae, main_variant(sae)));
