@@ -4,6 +4,7 @@
 set(BRANCHSAE_CUDA_ARCHITECTURES "80;90a-real" CACHE STRING "Compute capabilities the kernels are compiled for")
 option(BRANCHSAE_CUDA_FAT "Compile the kernels for every architecture they are meant for; overrides the list" OFF)
 set(BRANCHSAE_CUDA_MINIMUM 12.0) # the first whose nvcc speaks C++20
+set(BRANCHSAE_CUDNN_MINIMUM 9.8) # the first that plans for described devices
 
 # Sets `missing` to what stands in the way of a CUDA build; empty when nothing does.
 function(branchsae_find_cuda missing)
@@ -37,6 +38,11 @@ function(branchsae_find_cuda missing)
     set(${missing} "cuDNN" PARENT_SCOPE)
     return()
   endif()
+  branchsae_cudnn_version(found)
+  if(found VERSION_LESS BRANCHSAE_CUDNN_MINIMUM)
+    set(${missing} "cuDNN ${BRANCHSAE_CUDNN_MINIMUM} or newer (found ${found})" PARENT_SCOPE)
+    return()
+  endif()
   set(CMAKE_CUDA_COMPILER ${CMAKE_CUDA_COMPILER} PARENT_SCOPE)
   set(${missing} "" PARENT_SCOPE)
 endfunction()
@@ -52,7 +58,7 @@ function(branchsae_fat_architectures out)
 endfunction()
 
 function(branchsae_cudnn_version out)
-  set(version "unknown version")
+  set(version "0 (unknown)")
   set(header ${BRANCHSAE_CUDNN_INCLUDE}/cudnn_version.h)
   if(EXISTS ${header})
     file(READ ${header} text)
@@ -98,7 +104,7 @@ else()
     endif()
     set(BRANCHSAE_HAS_CUDA ON)
     set(BRANCHSAE_CUDA_SUMMARY "CUDA ${CUDAToolkit_VERSION} for ${BRANCHSAE_CUDA_ARCHITECTURES}, cuDNN \
-${BRANCHSAE_CUDNN_VERSION} found (not used yet)")
+${BRANCHSAE_CUDNN_VERSION}")
   elseif(BRANCHSAE_CUDA STREQUAL "ON")
     message(FATAL_ERROR "BRANCHSAE_CUDA=ON, but missing: ${BRANCHSAE_CUDA_MISSING}; install it or configure with \
 -DBRANCHSAE_CUDA=OFF")

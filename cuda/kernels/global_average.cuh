@@ -28,7 +28,6 @@ __global__ void global_average_kernel(Nhwc<const T> src, Nhwc<T> dst) {
   }
 #pragma unroll
   for (int i = 0; i < kGroup<T>; ++i) total[i] = divide(total[i], static_cast<float>(pixels));
-  clear_padding(total, place.group, dst.channels);
   store_group(group_address(dst, place.pixel, place.group), total);
 }
 

@@ -16,6 +16,7 @@ class Concat final : public Layer {
  public:
   Concat(std::vector<ConcatInput> inputs, const Slot& dst) : inputs_(std::move(inputs)), dst_slot_(dst) {}
   void bind(const Addresses& addresses) override {
+    sources_.clear();
     for (const ConcatInput& input : inputs_) sources_.push_back(addresses.at(input.src));
     dst_ = addresses.at(dst_slot_);
   }

@@ -1,4 +1,5 @@
 #include <map>
+#include <mutex>
 
 #include "cuda/device.h"
 #include "cuda/network/cudnn_convolution.h"
@@ -6,9 +7,40 @@
 namespace branchsae::cuda {
 namespace {
 
+/// What cuDNN said about a problem, once a process and device: planning takes longer than most batches.
+struct Planned {
+  std::shared_ptr<const CudnnPlan> plan;
+  std::string why_not;
+};
+class PlanCache {
+ public:
+  Planned find(int device, const CudnnDescriptor& properties, const ConvProblem& problem) {
+    const std::lock_guard lock(mutex_);
+    const auto [known, is_new] = plans_.try_emplace({device, problem});
+    if (!is_new) return known->second;
+    try {
+      known->second.plan = plan_convolution(properties, problem, known->second.why_not);
+    } catch (...) {
+      plans_.erase(known);
+      throw;
+    }
+    return known->second;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::pair<int, ConvProblem>, Planned> plans_;
+};
+
+PlanCache& plan_cache() {
+  // Never destroyed: cuDNN may be gone before static objects are.
+  static PlanCache& cache = *new PlanCache;
+  return cache;
+}
+
 class CudnnConvPlan final : public ConvPlan {
  public:
-  CudnnConvPlan(std::unique_ptr<CudnnPlan> plan, std::shared_ptr<const CudnnHandle> handle)
+  CudnnConvPlan(std::shared_ptr<const CudnnPlan> plan, std::shared_ptr<const CudnnHandle> handle)
       : plan_(std::move(plan)), handle_(std::move(handle)) {}
 
   std::string name() const override { return plan_->name; }
@@ -31,37 +63,30 @@ class CudnnConvPlan final : public ConvPlan {
   }
 
  private:
-  std::unique_ptr<CudnnPlan> plan_;
+  std::shared_ptr<const CudnnPlan> plan_;
   std::shared_ptr<const CudnnHandle> handle_;
 };
 
 class CudnnLibrary final : public ConvolutionLibrary {
  public:
-  explicit CudnnLibrary(int index)
-      : handle_(std::make_shared<const CudnnHandle>()), properties_(device_properties(index)) {}
+  explicit CudnnLibrary(int device)
+      : device_(device),
+        handle_(std::make_shared<const CudnnHandle>()),
+        properties_(device_properties(device)) {}
 
   std::string description() const override { return "cuDNN " + cudnn().version_text(); }
 
   std::shared_ptr<ConvPlan> plan(const ConvProblem& problem, std::string& why_not) override {
-    const auto [known, is_new] = plans_.try_emplace(problem);
-    Planned& planned = known->second;
-    if (is_new) {
-      if (auto found = plan_convolution(properties_, problem, planned.why_not)) {
-        planned.plan = std::make_shared<CudnnConvPlan>(std::move(found), handle_);
-      }
-    }
-    why_not = planned.why_not;
-    return planned.plan;
+    Planned planned = plan_cache().find(device_, properties_, problem);
+    why_not = std::move(planned.why_not);
+    if (planned.plan == nullptr) return nullptr;
+    return std::make_shared<CudnnConvPlan>(std::move(planned.plan), handle_);
   }
 
  private:
-  struct Planned {
-    std::shared_ptr<ConvPlan> plan;
-    std::string why_not;
-  };
+  int device_;
   std::shared_ptr<const CudnnHandle> handle_;
   CudnnDescriptor properties_;
-  std::map<ConvProblem, Planned> plans_;
 };
 
 }  // namespace

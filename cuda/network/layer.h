@@ -40,7 +40,7 @@ struct LayerInfo {
 class Layer {
  public:
   virtual ~Layer() = default;
-  /// Called once.
+  /// Before the first enqueue(), and again when addresses change.
   virtual void bind(const Addresses& addresses) = 0;
   virtual void enqueue(cudaStream_t stream) = 0;
   virtual int64_t scratch_bytes() const { return 0; }
