@@ -144,6 +144,14 @@ struct SaeDesc {
   StepSums* step_sums;
 };
 
+/// Evaluation sums in unscaled units (SaeEvalSums in engine/sae.h), of a tile of kEvaluateRows tokens or of
+/// all.
+struct EvaluateSums {
+  double squared_error, squared_norm, cosine;
+  int64_t active;
+};
+constexpr int32_t kEvaluateRows = 64;
+
 /// One block's share: autoencoder and tile (its meaning is the kernel's own).
 struct WorkItem {
   int32_t sae, tile;

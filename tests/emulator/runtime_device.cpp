@@ -312,7 +312,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
 cudaError_t cudaDeviceSynchronize() {
   const Lock lock(runtime_lock());
   throw_kept_failure();
-  if (anything_captures()) return report(cudaErrorStreamCaptureUnsupported);
+  if (capture_forbids()) return report(cudaErrorStreamCaptureUnsupported);
   run_all_streams();
   return report(sticky_error());
 }

@@ -58,7 +58,7 @@ void check_guards_of(const Allocation& allocation) {
 cudaError_t allocate(void** pointer, size_t size, bool pinned) {
   const Lock lock(runtime_lock());
   if (sticky_error() != cudaSuccess) return report(sticky_error());
-  if (anything_captures()) return report(cudaErrorStreamCaptureUnsupported);
+  if (capture_forbids()) return report(cudaErrorStreamCaptureUnsupported);
   *pointer = nullptr;
   if (size == 0) return cudaSuccess;
   Memory& all = memory();
@@ -216,7 +216,7 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
 }
 cudaError_t cudaFree(void* pointer) {
   const Lock lock(runtime_lock());
-  if (anything_captures()) return report(cudaErrorStreamCaptureUnsupported);
+  if (capture_forbids()) return report(cudaErrorStreamCaptureUnsupported);
   if (pointer != nullptr) run_quietly(run_all_streams);
   return release(pointer, false);
 }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/emulator/runtime.h"
@@ -40,6 +41,8 @@ struct Capture {
   std::vector<GraphNode> nodes;
   CUstream_st* origin = nullptr;
   std::vector<CUstream_st*> streams;
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
+  std::thread::id thread;
   bool invalid = false;
 };
 
@@ -69,7 +72,8 @@ cudaError_t enqueue_work(CUstream_st* stream, std::function<void()> run);
 void run_stream(CUstream_st* stream, const Mark* until = nullptr);
 void run_all_streams();
 bool capturing(const CUstream_st* stream);
-bool anything_captures();
+/// Whether a capture forbids the running thread calls like cudaMalloc; such a call spoils the capture.
+bool capture_forbids();
 void drop_all_work();
 
 }  // namespace branchsae::emulator

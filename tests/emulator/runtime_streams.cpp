@@ -18,6 +18,8 @@ struct Streams {
   std::set<CUstream_st*> made;
   std::set<CUevent_st*> events;
 };
+thread_local cudaStreamCaptureMode thread_mode = cudaStreamCaptureModeGlobal;
+
 Streams& streams() {
   static Streams all;
   return all;
@@ -115,8 +117,19 @@ bool capturing(const CUstream_st* stream) {
   return stream->capture != nullptr;
 }
 
-bool anything_captures() {
-  return std::any_of(streams().made.begin(), streams().made.end(), capturing);
+bool capture_forbids() {
+  bool forbidden = false;
+  for (CUstream_st* stream : streams().made) {
+    if (!capturing(stream) || stream->capture->mode == cudaStreamCaptureModeRelaxed) continue;
+    if (thread_mode == cudaStreamCaptureModeRelaxed) continue;
+    const bool others_only = stream->capture->thread != std::this_thread::get_id();
+    const bool local = thread_mode == cudaStreamCaptureModeThreadLocal ||
+                       stream->capture->mode == cudaStreamCaptureModeThreadLocal;
+    if (others_only && local) continue;
+    stream->capture->invalid = true;
+    forbidden = true;
+  }
+  return forbidden;
 }
 
 void drop_all_work() {
@@ -311,13 +324,15 @@ cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t start, cudaEvent_t end) 
   return cudaSuccess;
 }
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
   const Lock lock(runtime_lock());
   if (sticky_error() != cudaSuccess) return report(sticky_error());
   if (stream == nullptr || !exists(stream)) return report(cudaErrorStreamCaptureUnsupported);
   if (capturing(stream)) return report(cudaErrorInvalidValue);
   stream->capture = std::make_shared<Capture>();
   stream->capture->origin = stream;
+  stream->capture->mode = mode;
+  stream->capture->thread = std::this_thread::get_id();
   stream->capture->streams = {stream};
   stream->last_nodes.clear();
   return cudaSuccess;
@@ -350,8 +365,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* 
   return cudaSuccess;
 }
 cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
-  thread_local cudaStreamCaptureMode current = cudaStreamCaptureModeGlobal;
-  std::swap(*mode, current);
+  std::swap(*mode, thread_mode);
   return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
