@@ -43,6 +43,20 @@ void add_positions(OptionSet& options, int64_t& target) {
            [&target] { return target == 0 ? Json("all") : Json(target); });
 }
 
+void add_forward_batch(OptionSet& options, int64_t& target) {
+  const auto read = [&target](const std::string& text) {
+    const auto value = text == "auto" ? std::optional<int64_t>(0) : parse_count(text);
+    if (!value || (text != "auto" && *value < 1) || *value > 4096) {
+      throw InputError("must be auto or a whole number from 1 to 4096, not '" + text + "'");
+    }
+    target = *value;
+  };
+  add_read(
+      options, "--forward-batch", "auto|N", "auto",
+      fmt::format("images a forward pass; auto: {}, on a GPU {}", kHostForwardBatch, kDeviceForwardBatch),
+      read, [&target] { return target == 0 ? Json("auto") : Json(target); });
+}
+
 void add_names(OptionSet& options, TrainOptions& train) {
   add_read(
       options, "--lr-schedule", "linear|cosine|constant", to_string(train.schedule),
@@ -169,7 +183,7 @@ void add_training_options(OptionSet& options, TrainOptions& train) {
   add_positions(options, train.positions_per_image);
   options.count("--buffer-tokens", train.buffer_tokens, 1, 1 << 30,
                 "tokens a tap that are shuffled together");
-  options.count("--forward-batch", train.forward_batch, 1, 4096, "images a forward pass");
+  add_forward_batch(options, train.forward_batch);
   options.flag("--strict", train.strict, "an unreadable image is an error");
   options.group("Checkpoints");
   add_checkpoints(options, train);

@@ -47,7 +47,7 @@ class Scratch {
   fs::path path_;
 };
 
-TrainOptions train_options(const Options& o, const bench::Meter& meter, const fs::path& out, int64_t tokens) {
+TrainOptions train_options(const Options& o, const fs::path& out, int64_t tokens) {
   TrainOptions options;
   options.taps = o.taps;
   options.out = out;
@@ -55,7 +55,7 @@ TrainOptions train_options(const Options& o, const bench::Meter& meter, const fs
   options.tokens = tokens;
   options.batch = o.batch;
   options.buffer_tokens = o.buffer_tokens;
-  options.forward_batch = o.forward_batch > 0 ? o.forward_batch : meter.on_host() ? 16 : 256;
+  options.forward_batch = o.forward_batch;
   options.checkpoint_every = {0, 0};
   if (o.precision != "auto") options.precision = parse_sae_precision(o.precision);
   return options;
@@ -66,7 +66,7 @@ void check_repeats(const Options& o, const bench::Meter& meter, const Graph& gra
                    const fs::path& scratch) {
   std::vector<std::string> hashes[2];
   for (const size_t attempt : {0, 1}) {
-    TrainOptions options = train_options(o, meter, scratch / fmt::format("check{}", attempt), 4 * o.batch);
+    TrainOptions options = train_options(o, scratch / fmt::format("check{}", attempt), 4 * o.batch);
     options.buffer_tokens = options.tokens;
     options.holdout = 0;
     const TrainResult result = train(meter.device(), graph, images, options, {});
@@ -142,7 +142,7 @@ void run_all(Options o) {
   check_repeats(o, meter, graph, *images, scratch.path());
   const int64_t tokens = o.tokens > 0 ? o.tokens : meter.on_host() ? 65'536 : 4'000'000;
   const TrainResult result =
-      train(meter.device(), graph, *images, train_options(o, meter, scratch.path() / "run", tokens), {});
+      train(meter.device(), graph, *images, train_options(o, scratch.path() / "run", tokens), {});
   const nlohmann::json json = fields(o, meter, result, decode_rate(meter, *images));
   if (o.meter.json) {
     fmt::print("{}\n", json.dump());
@@ -166,7 +166,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch", options.batch, "tokens a step")->capture_default_str();
   app.add_option("--buffer-tokens", options.buffer_tokens, "tokens a tap shuffled together")
       ->capture_default_str();
-  app.add_option("--forward-batch", options.forward_batch, "images a forward pass; 0: 16, on a GPU 256");
+  app.add_option("--forward-batch", options.forward_batch, "images a forward pass; 0: as branchsae train");
   app.add_option("--k", options.k, "latents kept per token")->capture_default_str();
   app.add_option("--pictures", options.pictures, "how many are drawn when none are given")
       ->capture_default_str();

@@ -10,17 +10,18 @@
 #include "cuda/error.h"
 #include "cuda/memory.h"
 #include "cuda/network/executor.h"
+#include "cuda/sae/cuda_sae.h"
+#include "cuda/sae/sae_groups.h"
 #include "cuda/stream.h"
 #include "engine/error.h"
 
 namespace branchsae::cuda {
 namespace {
 
-constexpr const char* kNotBuilt = "the CUDA autoencoder is not part of this build yet; use --device cpu";
-
 class CudaBackend : public Backend {
  public:
-  CudaBackend(DeviceInfo info, int threads) : info_(std::move(info)), threads_(threads) {}
+  CudaBackend(DeviceInfo info, int threads)
+      : info_(std::move(info)), threads_(threads), groups_(info_.index) {}
 
   std::string name() const override { return fmt::format("cuda:{}", info_.index); }
   std::string description() const override {
@@ -61,7 +62,16 @@ class CudaBackend : public Backend {
     return cuda::make_network(info_.index, make_convolution_library(info_.index), graph, options,
                               lowering_from_environment());
   }
-  std::unique_ptr<SaeExecutor> make_sae(const SaeSpec&) override { throw DeviceError(kNotBuilt); }
+  std::unique_ptr<SaeExecutor> make_sae(const SaeSpec& spec) override {
+    return std::make_unique<CudaSae>(info_.index, spec);
+  }
+  void step_group(Stream& stream, std::span<SaeExecutor* const> saes,
+                  std::span<const View<const float, 2>> tokens, std::span<const SaeStep> steps) override {
+    groups_.step(stream, saes, tokens, steps);
+  }
+  DeviceMemory allocate_pinned(int64_t size_bytes, std::string_view what) override {
+    return cuda::allocate_pinned(info_.index, size_bytes, what);
+  }
 
  private:
   void copy(Stream& stream, void* dst, const void* src, int64_t size_bytes, cudaMemcpyKind kind) {
@@ -74,6 +84,7 @@ class CudaBackend : public Backend {
 
   DeviceInfo info_;
   int threads_;
+  SaeGroups groups_;
 };
 
 }  // namespace

@@ -58,6 +58,17 @@ DeviceMemory allocate(int device, int64_t size_bytes, std::string_view what) {
   return {pointer, size_bytes, [device](void* memory) { report(cudaFree(memory), "free memory", device); }};
 }
 
+DeviceMemory allocate_pinned(int device, int64_t size_bytes, std::string_view what) {
+  check_size(size_bytes, what);
+  if (size_bytes == 0) return {};
+  const CurrentDevice current(device);
+  void* pointer = nullptr;
+  check(cudaHostAlloc(&pointer, static_cast<size_t>(size_bytes), cudaHostAllocDefault),
+        fmt::format("allocate \"{}\" {:.1f} MiB of pinned host memory", what, mebibytes(size_bytes)));
+  return {pointer, size_bytes,
+          [device](void* memory) { report(cudaFreeHost(memory), "free pinned memory", device); }};
+}
+
 DeviceMemory allocate_in_order(const CudaStream& stream, int64_t size_bytes, std::string_view what) {
   check_size(size_bytes, what);
   if (size_bytes == 0) return {};

@@ -14,6 +14,9 @@ namespace branchsae::cuda {
 /// naming `what`, the size and how much is free.
 DeviceMemory allocate(int device, int64_t size_bytes, std::string_view what);
 
+/// Memory of the host that the device copies from and to while the host goes on. Throws as allocate().
+DeviceMemory allocate_pinned(int device, int64_t size_bytes, std::string_view what);
+
 /// Bytes of device memory that nobody uses now; unset when the driver does not say.
 std::optional<int64_t> memory_free(int device);
 

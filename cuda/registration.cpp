@@ -14,8 +14,7 @@ bool register_cuda() {
                     .unavailable = why_unavailable,
                     .make = [](int index, int threads) { return make_backend(index, threads); },
                     .build = fmt::format("CUDA {}.{}, architectures {}", CUDART_VERSION / 1000,
-                                         CUDART_VERSION % 1000 / 10, BRANCHSAE_CUDA_ARCHITECTURES),
-                    .complete = false});
+                                         CUDART_VERSION % 1000 / 10, BRANCHSAE_CUDA_ARCHITECTURES)});
   return true;
 }
 

@@ -5,6 +5,7 @@ set(BRANCHSAE_CUDA_PORTABLE_SOURCES
     cuda/cuda_backend.cpp
     cuda/device.cpp
     cuda/error.cpp
+    cuda/event.cpp
     cuda/graph.cpp
     cuda/memory.cpp
     cuda/network/compiler.cpp
@@ -21,16 +22,26 @@ set(BRANCHSAE_CUDA_PORTABLE_SOURCES
     cuda/network/pool.cu
     cuda/network/weights.cpp
     cuda/sae/adam_project.cu
+    cuda/sae/cuda_sae.cpp
+    cuda/sae/cuda_sae_inference.cpp
+    cuda/sae/cuda_sae_transfer.cpp
     cuda/sae/decode_grad.cu
     cuda/sae/encode_chunked.cu
     cuda/sae/encode_topk.cpp
     cuda/sae/encode_topk_bf16.cu
     cuda/sae/encode_topk_f32.cu
+    cuda/sae/encode_topk_hopper.cu
     cuda/sae/encode_topk_tf32.cu
     cuda/sae/finish_step.cu
+    cuda/sae/gather_tokens.cu
     cuda/sae/gradient_plan.cpp
+    cuda/sae/inference.cu
     cuda/sae/list_dead.cu
     cuda/sae/merge_topk.cu
+    cuda/sae/sae_groups.cpp
+    cuda/sae/sae_launches.cpp
+    cuda/sae/sae_plan.cpp
+    cuda/sae/set_batches.cu
     cuda/sae/sort_pairs.cu
     cuda/sae/tied_dw.cu
     cuda/stream.cpp)

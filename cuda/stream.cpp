@@ -28,6 +28,14 @@ void CudaStream::synchronize() {
   check(cudaStreamSynchronize(handle_), fmt::format("wait for cuda:{}", index_));
 }
 
+void CudaStream::wait_for(Stream& other) {
+  CudaStream& found = cuda_stream(other, index_);
+  const CurrentDevice current(index_);
+  if (found.reached_ == nullptr) found.reached_ = std::make_unique<CudaEvent>();
+  found.reached_->record(found.handle_);
+  found.reached_->make_wait(handle_);
+}
+
 CudaStream& cuda_stream(Stream& stream, int index) {
   auto* found = dynamic_cast<CudaStream*>(&stream);
   if (found == nullptr)

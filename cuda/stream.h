@@ -2,6 +2,9 @@
 /// A CUDA stream as the engine sees it.
 #include <cuda_runtime_api.h>
 
+#include <memory>
+
+#include "cuda/event.h"
 #include "engine/stream.h"
 
 namespace branchsae::cuda {
@@ -17,6 +20,7 @@ class CudaStream : public Stream {
   CudaStream& operator=(const CudaStream&) = delete;
 
   void synchronize() override;
+  void wait_for(Stream& other) override;
   cudaStream_t handle() const { return handle_; }
   int device() const { return index_; }
 
@@ -24,6 +28,7 @@ class CudaStream : public Stream {
   int index_;
   cudaStream_t handle_ = nullptr;
   bool owned_ = false;
+  std::unique_ptr<CudaEvent> reached_;  ///< where others wait for this stream; made when the first one does
 };
 
 /// The CUDA stream behind `stream`. Throws DeviceError when it belongs to another kind of device, or to

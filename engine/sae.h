@@ -21,6 +21,7 @@
 ///   ra_t / B (no gradient through r; b_pre gets only the encoder's part, - sum_i db_enc_i W_i, since the
 ///   target is constant).
 /// Unit norm: dW_i -= (dW_i . W_i) W_i before Adam, W_i /= |W_i| after (untied: of W_dec only).
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -103,6 +104,17 @@ struct SaeEvalSums {
   std::vector<double> channel_squared_error;  ///< [d] sum (x - x_hat)^2
   std::vector<int64_t> fired;                 ///< [n] tokens on which the latent was active
 };
+
+/// What every executor checks of what it is given. Each throws ShapeError naming both shapes; tensors of the
+/// state may be empty (zeros).
+void check_parameters(const SaeSpec& spec, const SaeParameters& parameters);
+void check_optimizer(const SaeSpec& spec, const SaeOptimizerState& state);
+void check_tokens(const SaeSpec& spec, View<const float, 2> tokens, int64_t most);
+/// values and indices [tokens, k], k >= 1.
+void check_selection(std::array<int64_t, 2> values, std::array<int64_t, 2> indices, int64_t tokens);
+void check_decoded(const SaeSpec& spec, std::array<int64_t, 2> x_hat, int64_t tokens);
+/// Sizes empty sums; throws when others are of another autoencoder's sizes.
+void prepare_sums(const SaeSpec& spec, SaeEvalSums& sums);
 
 /// Gradients on the host, for tests.
 struct SaeGradients {

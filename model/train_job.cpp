@@ -53,6 +53,9 @@ TrainJob::TrainJob(const Device& device, const Graph& graph, const ImageSource& 
   } else {
     folder_.check_new();
   }
+  if (options_.forward_batch == 0) {
+    options_.forward_batch = device_.backend().is_host() ? kHostForwardBatch : kDeviceForwardBatch;
+  }
   options_.precision = choose_precision(device_.backend(), options_.precision, recorded_precision_);
   info_.taps = plan_taps(graph, options_);
   plan(graph, images);
@@ -67,6 +70,7 @@ void TrainJob::continue_run() {
     throw InputError(fmt::format("the run '{}' was started with --preprocess {}, not {}",
                                  folder_.path().string(), recorded.preprocess, info_.preprocess));
   }
+  if (options_.forward_batch == 0) options_.forward_batch = recorded.options.forward_batch;
   check_same_options(recorded.options, options_);
   recorded_precision_ = recorded.options.precision;
   info_.round_images = recorded.round_images;

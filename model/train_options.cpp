@@ -81,7 +81,7 @@ void check_options(const TrainOptions& options) {
   check_share("holdout", options.holdout, 1);
   check_range("positions-per-image", options.positions_per_image, 0, kMost);
   check_range("buffer-tokens", options.buffer_tokens, 1, int64_t{1} << 30);
-  check_range("forward-batch", options.forward_batch, 1, 4096);
+  check_range("forward-batch", options.forward_batch, 0, 4096);
   check_range("log-every", options.log_every, 1, int64_t{1} << 50);
   check_range("max-memory", options.max_memory, 0, std::numeric_limits<int64_t>::max());
 }

@@ -20,6 +20,10 @@ struct CheckpointEvery {
 CheckpointEvery parse_checkpoint_every(std::string_view text);
 std::string to_string(const CheckpointEvery& every);
 
+/// What `--forward-batch auto` means: 16 images keep a CPU's caches and threads busy, a GPU wants more. The
+/// second was not measured on a GPU.
+inline constexpr int64_t kHostForwardBatch = 16, kDeviceForwardBatch = 64;
+
 struct TrainOptions {
   std::vector<std::string> taps;
   std::filesystem::path out;  ///< the run's folder
@@ -49,7 +53,7 @@ struct TrainOptions {
   int64_t positions_per_image =
       0;  ///< 0: all. Taps on different grids always take as many as the smallest has
   int64_t buffer_tokens = 262'144;  ///< tokens per tap that are shuffled together
-  int64_t forward_batch = 16;       ///< images per forward pass
+  int64_t forward_batch = 0;  ///< images per forward pass; 0: kHostForwardBatch, on a GPU kDeviceForwardBatch
   uint64_t seed = 0;
 
   // What follows does not change the result.

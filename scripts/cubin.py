@@ -235,4 +235,4 @@ def read(path):
     for kernel in kernels:
         kernel.name = names[kernel.name]
         unique[dataclasses.astuple(kernel)] = kernel
-    return sorted(unique.values(), key=lambda kernel: (kernel.name, kernel.architecture))
+    return sorted(unique.values(), key=lambda kernel: (kernel.name, int(re.sub(r"\D", "", kernel.architecture))))

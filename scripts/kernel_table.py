@@ -5,7 +5,7 @@
     scripts/kernel_table.py build/cuda/libbranchsae_cuda.a --check cuda/budgets.tsv
 
 --check prints what is wrong, one line each, with the row to add or change, and exits 1 if anything is. No kernel may
-use the stack or local memory, on any architecture. Registers are held against the budgets only when the toolkit is the
+use the stack or local memory, but for what the file allows on architectures that have no rows. Registers are held against the budgets only when the toolkit is the
 one the file names: another release allocates otherwise.
 """
 import argparse
@@ -41,11 +41,15 @@ def row(kernel):
 
 
 def read_budgets(path):
-    """(toolkit, {(kernel, architecture): Budget})"""
-    toolkit, budgets = "", {}
+    """(toolkit, {(kernel, architecture): Budget}, {architecture: bytes of stack that spills may take})"""
+    toolkit, budgets, stack = "", {}, {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if found := re.match(r"# toolkit (\S+)", line):
             toolkit = found.group(1)
+        if found := re.match(r"# stack (sm_\w+) (\d+)$", line):
+            if found.group(1) in BUDGETED:
+                raise cubin.CubinError(f"{path}:{number}: no stack is allowed on {found.group(1)}")
+            stack[found.group(1)] = int(found.group(2))
         fields = line.split("\t")
         if not line or line.startswith("#") or fields == HEADER:
             continue
@@ -55,17 +59,18 @@ def read_budgets(path):
         if (fields[0], fields[1]) in budgets:
             raise cubin.CubinError(f"{path}:{number}: a second row for {fields[0]} on {fields[1]}")
         budgets[fields[0], fields[1]] = Budget(int(fields[2]), int(fields[3]), fields[4])
-    return toolkit, budgets
+    return toolkit, budgets, stack
 
 
-def problems(kernels, budgets, toolkit):
-    """What breaks a budget, one line each."""
+def problems(kernels, budgets, toolkit, stack=None):
+    """What breaks a budget, one line each. stack: bytes allowed by architecture, else none."""
     found = []
     for kernel in kernels:
         who = f"{kernel.name} on {kernel.architecture}"
-        if kernel.stack:
-            found.append(f"{who}: {kernel.stack} bytes of stack; none are allowed")
-        if kernel.local_loads or kernel.local_stores:
+        allowed = (stack or {}).get(kernel.architecture, 0)
+        if kernel.stack > allowed:
+            found.append(f"{who}: {kernel.stack} bytes of stack; {allowed or 'none'} are allowed")
+        if allowed == 0 and kernel.local_loads + kernel.local_stores:
             found.append(f"{who}: {kernel.local_loads} loads from and {kernel.local_stores} stores to local memory "
                          "(spills, or an array indexed at run time); none are allowed")
         if kernel.architecture not in BUDGETED:
@@ -120,8 +125,8 @@ def main():
         if options.check is None:
             print(table(kernels))
             return
-        toolkit, budgets = read_budgets(options.check)
-        found = problems(kernels, budgets, toolkit)
+        toolkit, budgets, stack = read_budgets(options.check)
+        found = problems(kernels, budgets, toolkit, stack)
     except (cubin.CubinError, OSError) as error:
         sys.exit(f"kernel_table.py: {error}")
     print("\n".join(found) or f"{len(kernels)} kernels keep their budgets")

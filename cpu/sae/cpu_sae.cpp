@@ -30,13 +30,6 @@ int checked_threads(int threads) {
   return threads == 0 ? omp_get_num_procs() : threads;
 }
 
-void check_shape(const HostTensor& tensor, const Shape& expected, const char* name) {
-  if (tensor.shape() != expected) {
-    throw ShapeError(fmt::format("{} has shape {}, the autoencoder needs {}", name, to_string(tensor.shape()),
-                                 to_string(expected)));
-  }
-}
-
 // Rows of `tensor` into rows of stride `stride`.
 void copy_in(const HostTensor& tensor, Array<float>& array, int64_t rows, int64_t columns, int64_t stride) {
   for (int64_t i = 0; i < rows; ++i)
@@ -65,10 +58,9 @@ void for_each_slice(const SaeLayout& layout, const Body& body) {
   }
 }
 
-void moments_in(const SaeLayout& layout, const HostTensor& tensor, Array<float>& moments, const char* name) {
+void moments_in(const SaeLayout& layout, const HostTensor& tensor, Array<float>& moments) {
   moments.clear();
   if (tensor.empty()) return;
-  check_shape(tensor, {layout.n, layout.d}, name);
   for_each_slice(layout, [&](int64_t row, int64_t moment, int64_t width) {
     std::copy_n(tensor.data() + row, width, moments.data() + moment);
   });
@@ -82,10 +74,9 @@ HostTensor moments_out(const SaeLayout& layout, const Array<float>& moments) {
   return tensor;
 }
 
-void vector_in(const HostTensor& tensor, Array<float>& array, int64_t count, const char* name) {
+void vector_in(const HostTensor& tensor, Array<float>& array, int64_t count) {
   array.clear();
   if (tensor.empty()) return;
-  check_shape(tensor, {count}, name);
   std::copy_n(tensor.data(), count, array.data());
 }
 
@@ -168,18 +159,9 @@ void CpuSae::note_slow_k(int64_t k) {
                   kFastK));
 }
 
-void CpuSae::check_tokens(View<const float, 2> tokens, int64_t most) const {
-  if (tokens.shape[1] == spec_.d && tokens.shape[0] >= 1 && tokens.shape[0] <= most) return;
-  throw ShapeError(fmt::format("tokens have shape {}, the autoencoder takes [1..{}, {}]",
-                               to_string(tokens.shape), most, spec_.d));
-}
-
 void CpuSae::load_sync(const SaeParameters& parameters) {
   const int64_t n = spec_.n, d = spec_.d;
-  check_shape(parameters.w, {n, d}, "W");
-  if (!spec_.tied) check_shape(parameters.w_dec, {n, d}, "W_dec");
-  check_shape(parameters.b_enc, {n}, "b_enc");
-  check_shape(parameters.b_pre, {d}, "b_pre");
+  check_parameters(spec_, parameters);
   copy_in(parameters.w, parameters_.w, n, d, layout_.d_padded);
   if (!spec_.tied) copy_in(parameters.w_dec, parameters_.w_dec, n, d, layout_.d_padded);
   std::copy_n(parameters.b_enc.data(), n, parameters_.b_enc.data());
@@ -203,20 +185,17 @@ SaeParameters CpuSae::parameters_sync() const {
 }
 
 void CpuSae::load_optimizer_sync(const SaeOptimizerState& state) {
-  if (!state.last_fired.empty() && static_cast<int64_t>(state.last_fired.size()) != spec_.n) {
-    throw ShapeError(fmt::format("last_fired has {} entries, the autoencoder has {} latents",
-                                 state.last_fired.size(), spec_.n));
-  }
-  moments_in(layout_, state.m_w, moments_.m_w, "m_W");
-  moments_in(layout_, state.v_w, moments_.v_w, "v_W");
+  check_optimizer(spec_, state);
+  moments_in(layout_, state.m_w, moments_.m_w);
+  moments_in(layout_, state.v_w, moments_.v_w);
   if (!spec_.tied) {
-    moments_in(layout_, state.m_w_dec, moments_.m_w_dec, "m_W_dec");
-    moments_in(layout_, state.v_w_dec, moments_.v_w_dec, "v_W_dec");
+    moments_in(layout_, state.m_w_dec, moments_.m_w_dec);
+    moments_in(layout_, state.v_w_dec, moments_.v_w_dec);
   }
-  vector_in(state.m_b_enc, moments_.m_b_enc, spec_.n, "m_b_enc");
-  vector_in(state.v_b_enc, moments_.v_b_enc, spec_.n, "v_b_enc");
-  vector_in(state.m_b_pre, moments_.m_b_pre, spec_.d, "m_b_pre");
-  vector_in(state.v_b_pre, moments_.v_b_pre, spec_.d, "v_b_pre");
+  vector_in(state.m_b_enc, moments_.m_b_enc, spec_.n);
+  vector_in(state.v_b_enc, moments_.v_b_enc, spec_.n);
+  vector_in(state.m_b_pre, moments_.m_b_pre, spec_.d);
+  vector_in(state.v_b_pre, moments_.v_b_pre, spec_.d);
   last_fired_.clear();
   std::copy(state.last_fired.begin(), state.last_fired.end(), last_fired_.data());
   tokens_seen_ = state.tokens_seen;

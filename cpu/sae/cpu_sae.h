@@ -74,7 +74,6 @@ class CpuSae final : public SaeExecutor {
   };
 
   // cpu_sae.cpp
-  void check_tokens(View<const float, 2> tokens, int64_t most) const;
   void note_slow_k(int64_t k);
   void measure_weights();
   Panels panels() const;

@@ -17,12 +17,6 @@ constexpr int64_t kRanges = 16;
 
 constexpr int64_t kAnyBatch = INT64_MAX;
 
-void check_same_shape(std::array<int64_t, 2> values, std::array<int64_t, 2> indices, int64_t tokens) {
-  if (values == indices && values[0] == tokens && values[1] >= 1) return;
-  throw ShapeError(fmt::format("values {} and indices {} must both be [{}, k] with k >= 1", to_string(values),
-                               to_string(indices), tokens));
-}
-
 // Sums of one token in unscaled units; x_hat - x = r / scale.
 void add_token(View<const float, 2> x, int64_t row, const float* r, double inverse_scale, SaeEvalSums& sums) {
   double squared_error = 0, squared_norm = 0, squared_hat = 0, product = 0;
@@ -80,8 +74,8 @@ int64_t CpuSae::prepare(int64_t k) {
 }
 
 void CpuSae::encode(Stream&, View<const float, 2> tokens, View<float, 2> values, View<int32_t, 2> indices) {
-  check_tokens(tokens, kAnyBatch);
-  check_same_shape(values.shape, indices.shape, tokens.shape[0]);
+  check_tokens(spec_, tokens, kAnyBatch);
+  check_selection(values.shape, indices.shape, tokens.shape[0]);
   const int64_t slots = values.shape[1], k = prepare(slots);
   const int64_t tiles = layout_.tiles(tokens.shape[0]);
 #pragma omp parallel for num_threads(threads_) schedule(dynamic, 1)
@@ -101,11 +95,8 @@ void CpuSae::encode(Stream&, View<const float, 2> tokens, View<float, 2> values,
 
 void CpuSae::decode(Stream&, View<const float, 2> values, View<const int32_t, 2> indices,
                     View<float, 2> x_hat) {
-  check_same_shape(values.shape, indices.shape, x_hat.shape[0]);
-  if (x_hat.shape[1] != spec_.d) {
-    throw ShapeError(fmt::format("x_hat has shape {}, it must be [{}, {}]", to_string(x_hat.shape),
-                                 values.shape[0], spec_.d));
-  }
+  check_selection(values.shape, indices.shape, x_hat.shape[0]);
+  check_decoded(spec_, x_hat.shape, values.shape[0]);
   const float inverse_scale = 1.0F / parameters_.scale;
   bool in_range = true;
 #pragma omp parallel for num_threads(threads_) schedule(static) reduction(&& : in_range)
@@ -128,15 +119,11 @@ void CpuSae::decode(Stream&, View<const float, 2> values, View<const int32_t, 2>
 }
 
 void CpuSae::evaluate_sync(View<const float, 2> tokens, int64_t k, SaeEvalSums& sums) {
-  check_tokens(tokens, kAnyBatch);
+  check_tokens(spec_, tokens, kAnyBatch);
   if (k < 0) throw InputError(fmt::format("k must be 0 (the autoencoder's own) or more, not {}", k));
   const int64_t kept = prepare(k == 0 ? spec_.k : k), tiles = layout_.tiles(tokens.shape[0]);
   const auto d = static_cast<size_t>(spec_.d), n = static_cast<size_t>(spec_.n);
-  if (!sums.channel_sum.empty() && (sums.channel_sum.size() != d || sums.fired.size() != n)) {
-    throw ShapeError(
-        fmt::format("sums of an autoencoder of {} x {} cannot be added to those of one of {} x {}", n, d,
-                    sums.fired.size(), sums.channel_sum.size()));
-  }
+  prepare_sums(spec_, sums);
   SaeEvalSums empty;
   empty.channel_sum.resize(d);
   empty.channel_squared_sum.resize(d);

@@ -10,7 +10,7 @@
 namespace branchsae::cpu {
 
 void CpuSae::step(Stream&, View<const float, 2> tokens, const SaeStep& step) {
-  check_tokens(tokens, spec_.max_batch);
+  check_tokens(spec_, tokens, spec_.max_batch);
   const float size = static_cast<float>(tokens.shape[0]);
   const Batch batch{tokens, 2.0F / size, 2.0F * step.aux_alpha / size};
   refresh_shifted_bias();
@@ -21,7 +21,7 @@ void CpuSae::step(Stream&, View<const float, 2> tokens, const SaeStep& step) {
 }
 
 SaeGradients CpuSae::gradients_sync(View<const float, 2> tokens, const SaeStep& step) {
-  check_tokens(tokens, spec_.max_batch);
+  check_tokens(spec_, tokens, spec_.max_batch);
   const float size = static_cast<float>(tokens.shape[0]);
   const Batch batch{tokens, 2.0F / size, 2.0F * step.aux_alpha / size};
   refresh_shifted_bias();

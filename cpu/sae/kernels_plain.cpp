@@ -1,6 +1,7 @@
 // Plain C++ twins of the vector kernels: what runs where no better level exists, and what the others are
 // tested with.
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -187,7 +188,9 @@ float update_weights(const UpdateWeights& a) {
     const float gradient = a.gradient[j];
     a.m[j] = f.beta1 * a.m[j] + (1 - f.beta1) * gradient;
     a.v[j] = f.beta2 * a.v[j] + (1 - f.beta2) * gradient * gradient;
-    a.w[j] -= f.step_size * a.m[j] / (std::sqrt(a.v[j] * f.inverse_bias2) + f.epsilon);
+    // 0 / 0 is 0 when epsilon is 0.
+    const float divisor = std::max(std::sqrt(a.v[j] * f.inverse_bias2) + f.epsilon, FLT_MIN);
+    a.w[j] -= f.step_size * a.m[j] / divisor;
     squares += a.w[j] * a.w[j];
   }
   return squares;

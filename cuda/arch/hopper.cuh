@@ -19,6 +19,11 @@ constexpr bool kHopper = false;
 #define BRANCHSAE_HOPPER(...) __trap()
 #endif
 
+/// What such a kernel does elsewhere, so that a launch by mistake is an error.
+BRANCHSAE_DEVICE void stop_without_hopper() {
+  __trap();
+}
+
 constexpr int kWarpGroup = 128;  ///< threads of a product: warps 4i .. 4i + 3
 
 // Barriers in shared memory. A phase ends when `arrivals` threads have arrived and all bytes announced have

@@ -88,6 +88,9 @@ BRANCHSAE_DEVICE float approximate_quotient(float a, float b) {
 BRANCHSAE_DEVICE float square_root(float a) {
   return __fsqrt_rn(a);
 }
+BRANCHSAE_DEVICE double square_root(double a) {
+  return __dsqrt_rn(a);
+}
 BRANCHSAE_DEVICE double fma(double a, double b, double c) {
   return __fma_rn(a, b, c);
 }

@@ -154,7 +154,7 @@ class CandidateLists {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       next_[half] = SmemCursor(storage, first_slot_);
-      threshold_[half] = row + 8 * half < rows ? 0.0F : never;
+      threshold_[half] = row + 8 * half < rows ? 0.0F : never;  // which keeps out all but NaNs
     }
   }
 
@@ -281,16 +281,19 @@ class CandidateLists {
       held.index[i] = static_cast<int32_t>(entry.y);
       top = max(top, entry.x);
     }
-    if (any(top > static_cast<uint32_t>(kInfinityBits))) top = drop_nans(held);
+    if (any(top > static_cast<uint32_t>(kInfinityBits))) top = drop_nans(held, as_uint(threshold_[0]));
     if (top == static_cast<uint32_t>(kInfinityBits)) flags_ |= kSawInf;
     return quad_max(static_cast<int32_t>(top));
   }
-  BRANCHSAE_DEVICE uint32_t drop_nans(HeldCandidates<kSlots>& held) {
+  /// A row beyond the batch has none to tell of: its zeros times an infinite weight. (A row of the batch has
+  /// such a threshold only after kSawInf.)
+  BRANCHSAE_DEVICE uint32_t drop_nans(HeldCandidates<kSlots>& held, uint32_t threshold) {
+    const bool real = threshold != static_cast<uint32_t>(kInfinityBits);
     uint32_t top = 0;
 #pragma unroll
     for (int i = 0; i < kSlots; ++i) {
       const bool nan = is_nan(as_float(static_cast<uint32_t>(held.bits[i])));
-      if (nan) flags_ |= kSawNan;
+      if (nan && real) flags_ |= kSawNan;
       held.bits[i] = nan ? 0 : held.bits[i];
       top = max(top, static_cast<uint32_t>(held.bits[i]));
     }

@@ -3,7 +3,7 @@
 // Work     2Bnd FLOP; reads 2Bd + 2nd B / (block's rows) bytes (twice that in float, rows of w mostly from L2),
 //          writes 8Bk. B=65536 d=128 n=2048 bf16: 34 GFLOP, 43 us at 790 TFLOP/s; w read 683 times, 358 MB,
 //          65 us of L2. Selection: per 16 columns of a warp 40 issue slots to test and append, 6 compactions
-//          of ~700 and a last one with the sort of ~2500, ~9500 in all beside 3100 of products: 37 us at 132
+//          of ~700 and a last one with the sort of ~2500, 11800 in all beside 3100 of products: 68 us at 132
 //          SMs x 4 x 1.7 GHz. Not measured on a GPU.
 // Launch   a block for `block rows` tokens (a multiple of 16, at most 128; a warp has 16), times the splits of
 //          n; shared: EncodeShape::smem_bytes(). Lists fill shared memory before registers run out: 8 warps

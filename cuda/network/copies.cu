@@ -7,7 +7,7 @@
 #include "cuda/kernels/flatten.cuh"
 #include "cuda/kernels/gather_taps.cuh"
 #include "cuda/launch.h"
-#include "cuda/network/dispatch.h"
+#include "cuda/network/dispatch.cuh"
 
 namespace branchsae::cuda {
 namespace {

@@ -7,7 +7,7 @@
 #include "cuda/kernels/elementwise.cuh"
 #include "cuda/kernels/softmax.cuh"
 #include "cuda/launch.h"
-#include "cuda/network/dispatch.h"
+#include "cuda/network/dispatch.cuh"
 
 namespace branchsae::cuda {
 namespace {

@@ -13,6 +13,7 @@
 #include "cuda/network/input.h"
 #include "cuda/stream.h"
 #include "engine/error.h"
+#include "engine/log.h"
 #include "engine/sync_debug.h"
 
 namespace branchsae::cuda {
@@ -173,7 +174,17 @@ class CudaNetwork final : public NetworkExecutor {
     enqueue_layers(stream.handle());
     stream.synchronize();
     network_.weights = {};
-    if (!sync_debug()) graph_ = CudaGraph(device_, [this](cudaStream_t handle) { enqueue_layers(handle); });
+    if (!sync_debug()) capture();
+  }
+
+  /// Algorithms that wait or allocate cannot be captured; they run as well without.
+  void capture() {
+    try {
+      graph_ = CudaGraph(device_, [this](cudaStream_t handle) { enqueue_layers(handle); });
+    } catch (const DeviceError& error) {
+      log(LogLevel::kWarning,
+          fmt::format("the network runs launch by launch, it cannot be captured: {}", error.what()));
+    }
   }
 
   template <class WriteInput>

@@ -3,7 +3,7 @@
 #include "cuda/kernels/convert_images.cuh"
 #include "cuda/kernels/preprocess.cuh"
 #include "cuda/launch.h"
-#include "cuda/network/dispatch.h"
+#include "cuda/network/dispatch.cuh"
 
 namespace branchsae::cuda {
 

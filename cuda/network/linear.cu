@@ -4,7 +4,7 @@
 
 #include "cuda/kernels/linear.cuh"
 #include "cuda/launch.h"
-#include "cuda/network/dispatch.h"
+#include "cuda/network/dispatch.cuh"
 
 namespace branchsae::cuda {
 namespace {

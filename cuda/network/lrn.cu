@@ -2,7 +2,7 @@
 
 #include "cuda/kernels/lrn.cuh"
 #include "cuda/launch.h"
-#include "cuda/network/dispatch.h"
+#include "cuda/network/dispatch.cuh"
 
 namespace branchsae::cuda {
 namespace {

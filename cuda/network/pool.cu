@@ -3,7 +3,7 @@
 #include "cuda/kernels/global_average.cuh"
 #include "cuda/kernels/pool.cuh"
 #include "cuda/launch.h"
-#include "cuda/network/dispatch.h"
+#include "cuda/network/dispatch.cuh"
 #include "engine/passes.h"
 
 namespace branchsae::cuda {

@@ -1,7 +1,9 @@
 #include "cuda/sae/encode_topk.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 
 #include "cuda/launch.h"
 #include "cuda/sae/encode_kernels.h"
@@ -74,6 +76,14 @@ Residency residency(const EncodeKernel& kernel) {
   return best;
 }
 
+/// kSm90a until a GPU shows it to be faster: by request only.
+bool wants_hopper(const SaeDesc& sae) {
+  const char* route = std::getenv("BRANCHSAE_ENCODE");
+  return route != nullptr && std::string_view(route) == "hopper" && sae.precision == Precision::kBf16 &&
+         !is_wide(sae.k) &&
+         device_attribute(cudaDevAttrComputeCapabilityMajor, "compute capability of the device") == 9;
+}
+
 EncodeVariant chunked_variant(const SaeDesc& sae) {
   const int64_t fitting = kChunkBytes / (int64_t{sae.n_padded} * static_cast<int64_t>(sizeof(float)));
   EncodeVariant variant{.route = EncodeRoute::kChunked, .precision = sae.precision};
@@ -116,6 +126,7 @@ void plan_encode(SaeDesc& sae, Workspace& workspace) {
     sae.split_values = workspace.take<float>(slots, "selection");
     sae.split_indices = workspace.take<int32_t>(slots, "selection");
   }
+  if (wants_hopper(sae)) sae.encode_maps = workspace.take<TensorMap>(2, "selection");
   const int64_t floats = scratch_floats(sae, std::max(sae.k, sae.aux_k));
   if (floats > 0) sae.chunk = workspace.take<float>(floats, "selection");
 }
@@ -125,6 +136,25 @@ EncodeVariant encode_variant(const SaeDesc& sae, int32_t k, bool whole) {
   EncodeVariant variant = fused_variant(sae, k);
   variant.splits = whole || k > sae.split_k ? 1 : std::max(sae.encode_splits, 1);
   return variant;
+}
+
+EncodeVariant main_encode_variant(const SaeDesc& sae, bool whole) {
+  EncodeVariant variant = encode_variant(sae, sae.k, whole);
+  if (sae.encode_maps == nullptr) return variant;
+  constexpr int32_t kWidestHeld = 256;  // in shared memory
+  variant.route = EncodeRoute::kSm90a;
+  variant.width = width_class(sae, false) <= kWidestHeld ? width_class(sae, false) : 0;
+  variant.block_rows = kHopperBlockRows;
+  return variant;
+}
+
+void prepare_encode_sync(cudaStream_t stream, const SaeDesc& sae) {
+  if (sae.encode_maps == nullptr) return;
+  const std::vector<TensorMap> maps = encode_maps(sae);
+  check(cudaMemcpyAsync(sae.encode_maps, maps.data(), maps.size() * sizeof(TensorMap), cudaMemcpyHostToDevice,
+                        stream),
+        "copy the encode's tensor maps");
+  check(cudaStreamSynchronize(stream), "copy the encode's tensor maps");
 }
 
 int64_t scratch_floats(const SaeDesc& sae, int32_t k) {
@@ -143,6 +173,11 @@ std::vector<WorkItem> encode_work(int32_t sae, const SaeDesc& desc, const Encode
 void encode_topk(cudaStream_t stream, const EncodeVariant& variant, const SaeDesc* saes, WorkList work,
                  const EncodeTarget& target) {
   if (variant.route == EncodeRoute::kChunked) return encode_chunked(stream, variant, saes, work, target);
+  if (variant.route == EncodeRoute::kSm90a) {
+    const int64_t smem =
+        device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, "shared memory of a block");
+    return encode_hopper(stream, variant, saes, work, target, smem);
+  }
   constexpr int kWarpThreads = 32;
   const EncodeKernel kernel = kernel_of(variant);
   launch(kernel.function, "encode_topk",

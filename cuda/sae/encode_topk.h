@@ -22,7 +22,7 @@ namespace branchsae::cuda {
 
 enum class EncodeRoute : int32_t {
   kTensor,   ///< encode_topk.cuh: selection beside the product, any architecture
-  kHopper,   ///< encode_topk_hopper.cuh: sm_90a
+  kSm90a,    ///< encode_topk_hopper.cuh: sm_90a
   kChunked,  ///< project_chunk.cuh, select_chunk.cuh: any k; slower
 };
 
@@ -38,14 +38,20 @@ struct EncodeVariant {
   auto operator<=>(const EncodeVariant&) const = default;
 };
 
-/// Takes the work space for the SAE's own k and aux_k.
+/// Takes the work space for the SAE's own k and aux_k. With BRANCHSAE_ENCODE=hopper in the environment, also
+/// what kSm90a needs, where the device and the SAE are for it.
 void plan_encode(SaeDesc& sae, Workspace& workspace);
+/// Once the SAE has its memory, before the first step: fills what the plan took. Blocking.
+void prepare_encode_sync(cudaStream_t stream, const SaeDesc& sae);
 
 /// For k selected latents: sae.k, sae.aux_k or any other in 1..n.
 /// whole  the latents of a token are never split among blocks: for targets with their own memory, and where
 /// one
 ///        launch has many autoencoders, which fill the device without. The results are the same bits
 EncodeVariant encode_variant(const SaeDesc& sae, int32_t k, bool whole = false);
+/// Of the step's own selection: kSm90a where that was asked for (plan_encode) and offers it, else
+/// encode_variant().
+EncodeVariant main_encode_variant(const SaeDesc& sae, bool whole = false);
 /// Floats of EncodeTarget::scratch that a target with its own memory needs; 0 for k <= kMaxFusedK.
 int64_t scratch_floats(const SaeDesc& sae, int32_t k);
 

@@ -19,6 +19,7 @@
 namespace branchsae::cuda {
 
 struct Bf16;
+struct TensorMap;
 
 /// What encode, decode and gradients read: x, weights and ex are Bf16 with kBf16, else float. Sums are float
 /// always.
@@ -123,6 +124,7 @@ struct SaeDesc {
   float* split_values;
   int32_t* split_indices;
   float* chunk;
+  TensorMap* encode_maps;  ///< x, then w16, for sm_90a; null: not used
 
   // Gradients (cuda/sae/gradient_plan.h). A group is the rows whose pairs are sorted together: dw_rows rows
   // (then tied_dw works from shared memory), or with dw_rows == 0 all. AuxK's groups follow the others'.
@@ -143,6 +145,14 @@ struct SaeDesc {
   double* variance_sums;     ///< [ceil(d_padded / 32)] sum over the channels of (sum x)^2
   StepSums* step_sums;
 };
+
+/// Evaluation sums in unscaled units (SaeEvalSums in engine/sae.h), of a tile of kEvaluateRows tokens or of
+/// all.
+struct EvaluateSums {
+  double squared_error, squared_norm, cosine;
+  int64_t active;
+};
+constexpr int32_t kEvaluateRows = 64;
 
 /// One block's share: autoencoder and tile (its meaning is the kernel's own).
 struct WorkItem {

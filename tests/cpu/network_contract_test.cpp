@@ -266,6 +266,19 @@ TEST_CASE("errors name what does not fit") {
       ShapeError);
 }
 
+TEST_CASE("the CPU refuses precisions that it does not compute in") {
+  const test::InceptionGraph net = test::inception_graph(8, 10, 22);
+  NetworkOptions options;
+  options.taps = {whole_tap(net.graph, net.prob)};
+  options.height = options.width = 48;
+  options.precision = NetworkPrecision::kF32;
+  CHECK_NOTHROW(cpu::CpuBackend(1).make_network(net.graph, options));
+  options.precision = NetworkPrecision::kBf16;
+  CHECK_THROWS_WITH_AS(cpu::CpuBackend(1).make_network(net.graph, options),
+                       "the network's precision bf16 is for CUDA devices; the CPU computes in f32",
+                       InputError);
+}
+
 TEST_CASE("profile names every layer and counts the operations") {
   GraphBuilder build(3, 20);
   const ValueId first = build.conv(build.input(), 32, window(3, 1, 1));

@@ -1,9 +1,10 @@
-// The same bytes for any number of threads, and from a saved state as without saving.
+// The same bytes for any number of threads.
 #include <doctest/doctest.h>
 
-#include <cstring>
-
-#include "tests/cpu/sae_cases.h"
+#include "cpu/sae/sae_executor.h"
+#include "engine/error.h"
+#include "tests/cpu/sae_levels.h"
+#include "tests/sae_cases/sae_cases.h"
 
 using namespace branchsae;
 using namespace branchsae::test;
@@ -27,24 +28,6 @@ SaeSpec spec_of(const Setup& setup) {
   spec.d = setup.d, spec.n = setup.n, spec.k = setup.k, spec.aux_k = setup.aux_k;
   spec.tied = setup.tied, spec.unit_norm = setup.unit_norm, spec.max_batch = 700;
   return spec;
-}
-
-void append(const HostTensor& tensor, std::string& bytes) {
-  bytes.append(reinterpret_cast<const char*>(tensor.data()),
-               static_cast<size_t>(tensor.size()) * sizeof(float));
-}
-
-// Everything a checkpoint holds.
-std::string bytes_of(const SaeExecutor& sae) {
-  std::string bytes;
-  const SaeParameters p = sae.parameters_sync();
-  const SaeOptimizerState s = sae.optimizer_sync();
-  for (const HostTensor* tensor : {&p.w, &p.w_dec, &p.b_enc, &p.b_pre, &s.m_w, &s.v_w, &s.m_w_dec, &s.v_w_dec,
-                                   &s.m_b_enc, &s.v_b_enc, &s.m_b_pre, &s.v_b_pre}) {
-    append(*tensor, bytes);
-  }
-  bytes.append(reinterpret_cast<const char*>(s.last_fired.data()), s.last_fired.size() * sizeof(int64_t));
-  return bytes;
 }
 
 void train(SaeExecutor& sae, int first_step, int steps) {
@@ -94,17 +77,11 @@ TEST_CASE("any number of threads gives the same bytes") {
   }
 }
 
-TEST_CASE("going on from a saved state gives the bytes of not stopping") {
-  for (const Setup& setup : kSetups) {
-    CAPTURE(setup.name);
-    const SaeSpec spec = spec_of(setup);
-    const auto whole = make_loaded(spec, random_parameters(spec, 30), 2);
-    const auto first = make_loaded(spec, random_parameters(spec, 30), 2);
-    train(*whole, 0, 5);
-    train(*first, 0, 3);
-    const auto second = make_loaded(spec, first->parameters_sync(), 3);
-    second->load_optimizer_sync(first->optimizer_sync());
-    train(*second, 3, 2);
-    CHECK(bytes_of(*second) == bytes_of(*whole));
-  }
+TEST_CASE("options that make no sense are refused") {
+  SaeSpec spec;
+  spec.d = 30, spec.n = 500, spec.k = 12;
+  CHECK_THROWS_AS(cpu::make_cpu_sae(spec, -1), InputError);
+  setenv("BRANCHSAE_SIMD", "fast", 1);
+  CHECK_THROWS_AS(cpu::make_cpu_sae(spec, 1), InputError);
+  unsetenv("BRANCHSAE_SIMD");
 }

@@ -6,7 +6,9 @@
 #include <bit>
 
 #include "cpu/sae/tile.h"
-#include "tests/cpu/sae_cases.h"
+#include "engine/random.h"
+#include "tests/cpu/sae_levels.h"
+#include "tests/sae_cases/sae_cases.h"
 
 using namespace branchsae;
 using namespace branchsae::cpu;

@@ -5,7 +5,8 @@
 #include <atomic>
 #include <cerrno>
 
-#include "tests/cpu/sae_cases.h"
+#include "tests/cpu/sae_levels.h"
+#include "tests/sae_cases/sae_cases.h"
 #include "tests/test_data.h"
 
 using namespace branchsae;

@@ -118,9 +118,9 @@ class Budgets(unittest.TestCase):
         with tempfile.NamedTemporaryFile("w", suffix=".tsv") as file:
             file.write(f"# toolkit 13.0\n{chr(9).join(kernel_table.HEADER)}\nf\tsm_80\t40\t16\thmma\n{extra}")
             file.flush()
-            read, budgets = kernel_table.read_budgets(pathlib.Path(file.name))
+            read, budgets, stack = kernel_table.read_budgets(pathlib.Path(file.name))
         self.assertEqual(read, "13.0")
-        return kernel_table.problems(kernels, budgets, toolkit)
+        return kernel_table.problems(kernels, budgets, toolkit, stack)
 
     def changed(self, **fields):
         return cubin.dataclasses.replace(self.KEPT, **fields)
@@ -142,6 +142,16 @@ class Budgets(unittest.TestCase):
 
     def test_local_memory_is_forbidden_on_every_architecture(self):
         self.assertEqual(len(self.problems(self.KEPT, self.changed(architecture="sm_120", local_loads=1))), 1)
+
+    def test_small_spills_may_be_allowed_where_there_are_no_rows(self):
+        spilling = self.changed(architecture="sm_86", stack=16, local_loads=3, local_stores=2)
+        self.assertEqual(len(self.problems(self.KEPT, spilling)), 2)
+        self.assertEqual(self.problems(self.KEPT, spilling, extra="# stack sm_86 16\n"), [])
+        self.assertEqual(self.problems(self.KEPT, spilling, extra="# stack sm_86 8\n"),
+                         ["f on sm_86: 16 bytes of stack; 8 are allowed"])
+        self.assertEqual(len(self.problems(self.KEPT, spilling, extra="# stack sm_89 16\n")), 2)
+        with self.assertRaisesRegex(cubin.CubinError, "no stack is allowed on sm_80"):
+            self.problems(self.KEPT, extra="# stack sm_80 16\n")
 
     def test_registers_of_another_toolkit_are_not_compared(self):
         self.assertEqual(self.problems(self.changed(registers=99), toolkit="12.4"), [])
@@ -199,13 +209,13 @@ class File(unittest.TestCase):
     PRODUCTS = re.compile(r"(encode_topk|project_chunk)\w*_kernel<Precision\([12]\)")
 
     def test_products_in_16_bit_and_tf32_are_on_tensor_cores(self):
-        _, budgets = kernel_table.read_budgets(cases.ROOT / "cuda/budgets.tsv")
+        _, budgets, _ = kernel_table.read_budgets(cases.ROOT / "cuda/budgets.tsv")
         products = {key: budget for key, budget in budgets.items() if self.PRODUCTS.match(key[0])}
         self.assertGreater(len(products), 10)
         self.assertEqual([key for key, budget in products.items() if budget.tensor == "-"], [])
 
     def test_hopper_kernels_use_wgmma(self):
-        _, budgets = kernel_table.read_budgets(cases.ROOT / "cuda/budgets.tsv")
+        _, budgets, _ = kernel_table.read_budgets(cases.ROOT / "cuda/budgets.tsv")
         for (name, architecture), budget in budgets.items():
             if "hopper" in name and architecture == "sm_90a":
                 self.assertEqual(budget.tensor, "hgmma", name)
@@ -215,8 +225,8 @@ class File(unittest.TestCase):
 class Library(unittest.TestCase):
     def test_every_kernel_keeps_its_budget(self):
         kernels = cubin.read(LIBRARY)
-        toolkit, budgets = kernel_table.read_budgets(cases.ROOT / "cuda/budgets.tsv")
-        self.assertEqual(kernel_table.problems(kernels, budgets, toolkit), [])
+        toolkit, budgets, stack = kernel_table.read_budgets(cases.ROOT / "cuda/budgets.tsv")
+        self.assertEqual(kernel_table.problems(kernels, budgets, toolkit, stack), [])
         built = {kernel.architecture for kernel in kernels}
         print(f"{len(kernels)} kernels for {', '.join(sorted(built))}; registers compared: "
               f"{sum(kernel.toolkit == toolkit for kernel in kernels)}")

@@ -148,9 +148,3 @@ TEST_CASE("cuda: devices that do not exist and foreign streams are refused") {
   const auto buffer = device->backend().buffer<float>(1, "one");
   CHECK_THROWS_AS(device->backend().copy_to_device(foreign, buffer.data(), &value, 4), DeviceError);
 }
-
-TEST_CASE("cuda: what is not built yet says so") {
-  const auto device = device_or_skip();
-  if (!device) return;
-  CHECK_THROWS_AS(device->backend().make_sae({.d = 8, .n = 16, .k = 2}), DeviceError);
-}

@@ -22,6 +22,9 @@ cudaStream_t stream();
 /// Waits for it; throws for what failed.
 void synchronize();
 
+/// Leaves out the emulator's checks for races from now on: for long runs of kernels that had them elsewhere.
+void relax_checks();
+
 /// Runs `body` under every order of threads and blocks that the emulator has, or twice on a device.
 /// `describe` is told each time how it runs.
 void for_each_order(const std::function<void(std::string_view how)>& body);
@@ -77,8 +80,8 @@ class Buffer {
 
 /// Equal bit for bit: NaN equals itself, 0 differs from -0.
 template <class T>
-bool same_bits(const T& a, const T& b) {
-  static_assert(std::has_unique_object_representations_v<T> || std::is_floating_point_v<T>);
+requires(std::has_unique_object_representations_v<T> ||
+         std::is_floating_point_v<T>) bool same_bits(const T& a, const T& b) {
   return std::memcmp(&a, &b, sizeof(T)) == 0;
 }
 template <class T>

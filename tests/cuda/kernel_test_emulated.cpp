@@ -7,6 +7,10 @@ bool emulated() {
   return true;
 }
 
+void relax_checks() {
+  emulator::settings().race_checks = false;
+}
+
 void for_each_order(const std::function<void(std::string_view how)>& body) {
   using emulator::Order;
   struct Restore {

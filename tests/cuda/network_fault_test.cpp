@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "engine/error.h"
-#include "engine/sync_debug.h"
+#include "engine/log.h"
 #include "tests/cuda/network_check.h"
 #include "tests/emulator/convolution_twin.h"
 #include "tests/emulator/runtime.h"
@@ -139,4 +139,24 @@ TEST_CASE("a launch that fails names the layer") {
   CHECK(message.find("[1, ") != std::string::npos);
   emulator::fail_launch(0);
   CHECK(worst_error(net.graph, {net.prob}, random_images({1, 3, 48, 48}, 11)) < 2e-5);
+}
+
+TEST_CASE("what cannot be captured runs launch by launch, with the same bits") {
+  const test::InceptionGraph net = test::inception_graph(8, 10, 12);
+  const reference::Array images = random_images({2, 3, 48, 48}, 13);
+  const auto logits = [&] {
+    TestNetwork network(net.graph, whole_taps(net.graph, {net.logits}), images.shape);
+    network.run(images);
+    return network.floats(0);
+  };
+  const std::vector<float> captured = logits();
+  std::vector<std::string> lines;
+  set_log_sink([&](LogLevel, const std::string& text) { lines.push_back(text); });
+  convolution_twin().waits = true;
+  const std::vector<float> launched = logits();
+  convolution_twin().waits = false;
+  set_log_sink({});
+  CHECK(captured == launched);
+  REQUIRE(lines.size() == 1);
+  CHECK(lines[0].find("cannot be captured: layer '") != std::string::npos);
 }

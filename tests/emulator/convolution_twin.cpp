@@ -139,6 +139,7 @@ class TwinPlan final : public ConvPlan {
 
   void run(cudaStream_t stream, const void* src, const void* weight, const void* bias, void* dst,
            void* workspace) override {
+    if (convolution_twin().waits) cuda::check(cudaStreamSynchronize(stream), "wait inside a convolution");
     calls_.push_back({&problem_, src, weight, bias, dst});
     // What a real library would do to it.
     cuda::check(cudaMemsetAsync(workspace, 0x5a, kWorkspaceBytes, stream), "use the work space");

@@ -205,6 +205,7 @@ void Block::wait_for_others() {
   if (next == nullptr) {
     throw Failure(fmt::format("{}: block {}: deadlock: {}", grid_->name, index_.x, who_waits_where()));
   }
+  if (next == self) return;  // what it waited for came while it looked for others
   ++counters().switches;
   running_thread = next;
   Fibre::switch_to(self->fibre, next->fibre);

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/error.h"
@@ -197,4 +198,35 @@ TEST_CASE("sizes that cannot work and tokens that do not fit are refused") {
   HostTensor bad({5, 4});
   bad[3] = std::nanf("");
   CHECK_THROWS_AS(trainer.step(bad.matrix(), *stream), NumericError);
+}
+
+TEST_CASE("trainers step together as they do one by one, each from its own start") {
+  const Planted narrow(24, 16, 3, 512, 5), wide(30, 20, 4, 512, 6);
+  test::FakeControl control{.host = false, .deferred = true};
+  for (const Device& device : {test::fake_device(control), Device::cpu(1)}) {
+    const auto stream = device.make_stream();
+    std::vector<SaeParameters> found;
+    for (const bool together : {false, true}) {
+      SaeTrainer first(device, {.d = 16, .n = 32, .k = 4, .batch = 128});
+      SaeTrainer second(device,
+                        {.d = 20, .n = 60, .k = 3, .tied = false, .batch = 128, .learning_rate = 1e-3});
+      SaeTrainer* const all[] = {&first, &second};
+      for (int64_t step = 0; step < 6; ++step) {
+        const View<const float, 2> tokens[] = {rows_of(narrow.tokens, step % 4 * 128, 128),
+                                               rows_of(wide.tokens, step % 4 * 128, 128)};
+        if (together) {
+          SaeTrainer::step_group(all, tokens, *stream);
+        } else {
+          for (size_t i = 0; i < 2; ++i) all[i]->step(tokens[i], *stream);
+        }
+      }
+      CHECK(second.steps() == 6);
+      CHECK(second.learning_rate(1) < second.learning_rate(6));
+      for (SaeTrainer* trainer : all) found.push_back(trainer->state_sync().parameters);
+    }
+    for (size_t i = 0; i < 2; ++i) {
+      CHECK(std::ranges::equal(found[i].w.values(), found[i + 2].w.values()));
+      CHECK(std::ranges::equal(found[i].b_enc.values(), found[i + 2].b_enc.values()));
+    }
+  }
 }

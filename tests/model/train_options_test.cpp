@@ -83,5 +83,5 @@ TEST_CASE("values that cannot work are refused") {
   refuse([](TrainOptions& o) { o.epochs = 1e300; }, "--epochs");
   refuse([](TrainOptions& o) { o.dead_after = 0; }, "--dead-after");
   refuse([](TrainOptions& o) { o.log_every = 0; }, "--log-every");
-  refuse([](TrainOptions& o) { o.forward_batch = 0; }, "--forward-batch");
+  refuse([](TrainOptions& o) { o.forward_batch = -1; }, "--forward-batch");
 }

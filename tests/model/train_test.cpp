@@ -249,6 +249,19 @@ TEST_CASE("the precision is the device's usual one, is recorded, and follows the
   CHECK_FALSE(fs::exists(refused.out));
 }
 
+TEST_CASE("the automatic forward batch is the device's, and stays what it was when a run moves") {
+  const FakeImages images(40);
+  TrainOptions options = small_options(fresh());
+  options.forward_batch = 0;
+  run_job(options, images, stop_after(3));
+  CHECK(read_run(options.out).options.forward_batch == kHostForwardBatch);
+  run_job(resumed(options), images, {}, {.host = false});
+  CHECK(read_run(options.out).options.forward_batch == kHostForwardBatch);
+  options.out = fresh();
+  run_job(options, images, {}, {.host = false});
+  CHECK(read_run(options.out).options.forward_batch == kDeviceForwardBatch);
+}
+
 TEST_CASE("a device without enough memory says what would make the job fit, and works afterwards") {
   const FakeImages images(40);
   const TrainOptions options = small_options(fresh());

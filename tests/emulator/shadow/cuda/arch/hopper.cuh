@@ -8,6 +8,8 @@ namespace branchsae::cuda {
 
 constexpr bool kHopper = true;
 
+BRANCHSAE_DEVICE void stop_without_hopper() {}
+
 constexpr int kWarpGroup = 128;
 
 BRANCHSAE_DEVICE void mbarrier_init(Smem<uint64_t> barriers, int i, int arrivals,

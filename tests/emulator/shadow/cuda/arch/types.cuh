@@ -97,6 +97,9 @@ BRANCHSAE_DEVICE float approximate_quotient(float a, float b) {
 BRANCHSAE_DEVICE float square_root(float a) {
   return __builtin_sqrtf(a);
 }
+BRANCHSAE_DEVICE double square_root(double a) {
+  return __builtin_sqrt(a);
+}
 BRANCHSAE_DEVICE double fma(double a, double b, double c) {
   return __builtin_fma(a, b, c);
 }

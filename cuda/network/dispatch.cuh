@@ -1,5 +1,5 @@
 #pragma once
-/// From activations known at run time to kernels' template arguments.
+// From activations known at run time to kernels' template arguments.
 #include <type_traits>
 
 #include "cuda/kernels/nhwc.cuh"
@@ -16,7 +16,7 @@ Nhwc<T> nhwc(const Activation& a) {
           static_cast<int32_t>(a.layout.w), static_cast<int32_t>(a.layout.c)};
 }
 
-/// body(tag) with tag's ::type the element's.
+// body(tag) with tag's ::type the element's.
 template <class Body>
 void with_element(Element element, const Body& body) {
   switch (element) {
@@ -29,7 +29,7 @@ void with_element(Element element, const Body& body) {
   }
 }
 
-/// Blocks for a thread each group of channels.
+// Blocks for a thread each group of channels.
 inline int64_t group_blocks(const Layout& layout) {
   const int64_t groups = layout.pixels() * (layout.padded_channels() / layout.group());
   return (groups + kNhwcBlock - 1) / kNhwcBlock;

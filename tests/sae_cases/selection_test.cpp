@@ -8,7 +8,8 @@
 #include <limits>
 #include <numeric>
 
-#include "tests/cpu/sae_cases.h"
+#include "engine/random.h"
+#include "tests/sae_cases/sae_cases.h"
 
 using namespace branchsae;
 using namespace branchsae::test;
@@ -36,7 +37,7 @@ PreActivations filled(int64_t tokens, int64_t n, const Fill& fill) {
   return p;
 }
 
-std::unique_ptr<SaeExecutor> executor_for(PreActivations& p, int64_t k, int threads) {
+std::unique_ptr<SaeExecutor> executor_for(PreActivations& p, int64_t k) {
   SaeSpec spec;
   spec.d = p.tokens, spec.n = p.n, spec.k = k, spec.max_batch = p.tokens;
   SaeParameters parameters;
@@ -46,7 +47,7 @@ std::unique_ptr<SaeExecutor> executor_for(PreActivations& p, int64_t k, int thre
   }
   parameters.b_enc = HostTensor({spec.n});
   parameters.b_pre = HostTensor({spec.d});
-  return make_loaded(spec, parameters, threads);
+  return make_loaded(spec, parameters, 1);
 }
 
 HostTensor unit_tokens(int64_t tokens) {
@@ -56,8 +57,8 @@ HostTensor unit_tokens(int64_t tokens) {
 }
 
 void check_exact(PreActivations p, int64_t k) {
-  const auto sae = executor_for(p, k, 1);
-  const auto lists = encode_lists(*sae, unit_tokens(p.tokens).matrix(), k);
+  const auto sae = executor_for(p, k);
+  const auto lists = encode_lists(*sae, unit_tokens(p.tokens), k);
   for (int64_t t = 0; t < p.tokens; ++t) {
     CAPTURE(t);
     std::vector<double> u;
@@ -122,16 +123,17 @@ TEST_CASE("the selection is exact for every kind of data, size and k") {
     int64_t tokens, n;
   };
   // Ragged tokens; fewer than a panel, ragged panels, exactly a chunk, several chunks.
-  const Size sizes[] = {{1, 1}, {7, 40}, {13, 64}, {10, 1000}, {5, 1024}, {49, 1030}, {6, 3000}};
-  for (const cpu::Isa isa : isa_levels()) {
-    const SimdScope simd(isa);
+  std::vector<Size> sizes = {{1, 1}, {7, 40}, {13, 64}, {10, 1000}, {5, 1024}, {49, 1030}, {6, 3000}};
+  std::vector<int64_t> ks = {1, 5, 32, 64, 65, 200};
+  if (slow_device()) sizes = {{7, 40}, {49, 230}, {5, 1024}}, ks = {1, 32, 64, 100};
+  for_each_level([&] {
     for (const Case& one : cases()) {
       for (const Size& size : sizes) {
         const PreActivations p = filled(size.tokens, size.n, one.fill);
-        for (const int64_t k :
-             {int64_t{1}, int64_t{5}, int64_t{32}, int64_t{64}, int64_t{65}, int64_t{200}, size.n}) {
-          if (k > size.n || (k == size.n && size.tokens > 20)) continue;
-          CAPTURE(cpu::isa_name(isa));
+        std::vector<int64_t> wanted = ks;
+        if (size.tokens <= 20) wanted.push_back(size.n);
+        for (const int64_t k : wanted) {
+          if (k > size.n) continue;
           CAPTURE(one.name);
           CAPTURE(size.n);
           CAPTURE(k);
@@ -139,7 +141,7 @@ TEST_CASE("the selection is exact for every kind of data, size and k") {
         }
       }
     }
-  }
+  });
 }
 
 TEST_CASE("NaN is never selected, infinity is, and both are flagged") {
@@ -153,12 +155,12 @@ TEST_CASE("NaN is never selected, infinity is, and both are flagged") {
                               {"infinity", kInfinity, kInfinity, false, true},
                               {"minus infinity", -kInfinity, -kInfinity, false, false},
                               {"both", kNan, kInfinity, true, true}};
-  for (const cpu::Isa isa : isa_levels()) {
-    const SimdScope simd(isa);
+  const std::vector<int64_t> sizes =
+      slow_device() ? std::vector<int64_t>{40, 200} : std::vector<int64_t>{40, 1024, 2100};
+  for_each_level([&] {
     for (const Special& special : specials) {
-      for (const int64_t n : {40, 1024, 2100}) {
+      for (const int64_t n : sizes) {
         for (const int64_t k : {5, 32, 40}) {
-          CAPTURE(cpu::isa_name(isa));
           CAPTURE(special.name);
           CAPTURE(n);
           CAPTURE(k);
@@ -172,54 +174,58 @@ TEST_CASE("NaN is never selected, infinity is, and both are flagged") {
           parameters.b_enc = HostTensor({n});
           parameters.b_pre = HostTensor({1});
           const auto sae = make_loaded(spec, parameters, 1);
-          HostTensor x({11, 1});
-          std::fill(x.values().begin(), x.values().end(), 1.0F);
+          HostTensor ones({11, 1});
+          std::fill(ones.values().begin(), ones.values().end(), 1.0F);
+          OnDevice<float> x(ones);
           std::vector<double> u(parameters.w.values().begin(), parameters.w.values().end());
           for (const auto& list : encode_lists(*sae, x.matrix(), k))
             CHECK(list == reference::select_topk(u, k));
-          NoStream stream;
-          sae->step(stream, x.matrix(), SaeStep{});
+          SaeStep step;
+          step.adam_step = 7;
+          step_sync(*sae, x.matrix(), step);
           const SaeStats stats = sae->read_stats_sync();
           CHECK(stats.saw_inf == special.inf);
           // An infinite z makes the residual infinite and the gradient NaN: u itself is not.
           CHECK((stats.saw_nan || special.inf) == (special.nan || special.inf));
+          // A device says which step it was, or does not know.
+          if (special.nan || special.inf) CHECK((stats.bad_step == 7 || stats.bad_step == 0));
+          if (!special.nan && !special.inf) CHECK(stats.bad_step == 0);
         }
       }
     }
-  }
+  });
 }
 
 TEST_CASE("a token that is not finite is flagged and does not touch the others") {
-  for (const cpu::Isa isa : isa_levels()) {
-    const SimdScope simd(isa);
+  for_each_level([&] {
     for (const float bad : {kNan, kInfinity, 3e38F}) {
       SaeSpec spec;
       spec.d = 20, spec.n = 300, spec.k = 8, spec.max_batch = 30;
-      const auto sae = make_loaded(spec, random_parameters(spec, 3), 2);
+      const auto sae = make_loaded(spec, random_parameters(spec, 3));
       HostTensor x = normal_tensor({30, 20}, 1, 4);
-      const auto clean = encode_lists(*sae, x.matrix(), 8);
+      const auto clean = encode_lists(*sae, x, 8);
       x[7 * 20 + 5] = bad;
-      const auto lists = encode_lists(*sae, x.matrix(), 8);
+      const auto lists = encode_lists(*sae, x, 8);
       for (size_t t = 0; t < 30; ++t) {
         if (t != 7) CHECK(lists[t] == clean[t]);
       }
-      NoStream stream;
-      sae->step(stream, x.matrix(), SaeStep{});
+      OnDevice<float> tokens(x);
+      step_sync(*sae, tokens.matrix(), SaeStep{});
       const SaeStats stats = sae->read_stats_sync();
       CHECK((stats.saw_nan || stats.saw_inf));
       // The next step has clean parameters again only if they are loaded; the executor itself must still
       // work.
       sae->load_sync(random_parameters(spec, 3));
-      CHECK(encode_lists(*sae, normal_tensor({30, 20}, 1, 4).matrix(), 8) == clean);
+      CHECK(encode_lists(*sae, normal_tensor({30, 20}, 1, 4), 8) == clean);
     }
-  }
+  });
 }
 
 TEST_CASE("another k than the trained one, unused slots, strided tokens") {
   SaeSpec spec;
-  spec.d = 24, spec.n = 1500, spec.k = 16, spec.max_batch = 60;
-  const SaeParameters parameters = random_parameters(spec, 9);
-  HostTensor wide = integer_tensor({60, 50}, 4, 10);
+  spec.d = 24, spec.n = slow_device() ? 300 : 1500, spec.k = 16, spec.max_batch = 60;
+  OnDevice<float> wide(integer_tensor({60, 50}, 4, 10));
+  const HostTensor host = integer_tensor({60, 50}, 4, 10);
   SaeParameters exact;
   exact.w = integer_tensor({spec.n, spec.d}, 5, 11);
   exact.b_enc = integer_tensor({spec.n}, 9, 12);
@@ -227,17 +233,52 @@ TEST_CASE("another k than the trained one, unused slots, strided tokens") {
   exact.scale = 2;
   reference::Sae expected(spec);
   expected.load(exact);
-  for (const cpu::Isa isa : isa_levels()) {
-    const SimdScope simd(isa);
-    const auto sae = make_loaded(spec, exact, 1);
-    // Columns 7..30 of a wider matrix, every second row, and a transposed view.
-    View<const float, 2> tokens = View<const float, 2>(wide.matrix()).columns(7, 24);
+  // Columns 7..30 of a wider matrix, every second row, and a transposed view.
+  const auto some = [](const float* data) {
+    View<const float, 2> tokens = View<const float, 2>(data, {60, 50}).columns(7, 24);
     tokens.shape[0] = 30, tokens.stride[0] *= 2;
-    const View<const float, 2> transposed(wide.data(), {50, 24}, {1, 50});
-    for (const int64_t k : {1, 8, 16, 50, 100, 1500, 1600}) {
+    return tokens;
+  };
+  const auto transposed = [](const float* data) { return View<const float, 2>(data, {50, 24}, {1, 50}); };
+  for_each_level([&] {
+    const auto sae = make_loaded(spec, exact, 1);
+    for (const int64_t k :
+         {int64_t{1}, int64_t{8}, int64_t{16}, int64_t{50}, int64_t{100}, spec.n, spec.n + 100}) {
       CAPTURE(k);
-      CHECK(encode_lists(*sae, tokens, k) == expected.encode(tokens, std::min(k, spec.n)));
-      CHECK(encode_lists(*sae, transposed, k) == expected.encode(transposed, std::min(k, spec.n)));
+      const int64_t kept = std::min(k, spec.n);
+      CHECK(encode_lists(*sae, some(wide.data()), k) == expected.encode(some(host.data()), kept));
+      CHECK(encode_lists(*sae, transposed(wide.data()), k) == expected.encode(transposed(host.data()), kept));
     }
+  });
+}
+
+TEST_CASE("selections go into strided memory, more tokens than a batch at once") {
+  SaeSpec spec;
+  spec.d = 16, spec.n = 200, spec.k = 9, spec.max_batch = 50;
+  const auto sae = make_loaded(spec, random_parameters(spec, 3));
+  const HostTensor x = normal_tensor({173, 16}, 1, 4);
+  OnDevice<float> tokens(x);
+  const auto expected = encode_lists(*sae, tokens.matrix(), 9);
+  // Nine of twelve slots of every row, the others untouched.
+  OnDevice<float> values(std::vector<float>(173 * 12, -7.0F));
+  OnDevice<int32_t> indices(std::vector<int32_t>(173 * 12, -7));
+  const auto stream = sae_backend().make_stream();
+  sae->encode(*stream, tokens.matrix(), values.matrix(173, 12).columns(2, 9),
+              indices.matrix(173, 12).columns(2, 9));
+  stream->synchronize();
+  const std::vector<float> found_values = values.host();
+  const std::vector<int32_t> found = indices.host();
+  for (size_t t = 0; t < 173; ++t) {
+    reference::Selection list;
+    for (size_t i = 0; i < 12; ++i) {
+      const size_t at = t * 12 + i;
+      if (i < 2 || i >= 11) {
+        CHECK(found[at] == -7);
+        CHECK(found_values[at] == -7.0F);
+      } else if (found[at] >= 0) {
+        list.push_back({found[at], static_cast<double>(found_values[at])});
+      }
+    }
+    CHECK(list == expected[t]);
   }
 }
