@@ -41,6 +41,11 @@ void report(cudaError_t status, const char* doing, int device) {
 
 }  // namespace
 
+void upload_sync(void* dst, const void* src, int64_t size_bytes, std::string_view doing) {
+  check(cudaMemcpy(dst, src, static_cast<size_t>(size_bytes), cudaMemcpyHostToDevice), doing);
+  check(cudaStreamSynchronize(nullptr), doing);
+}
+
 std::optional<int64_t> memory_free(int device) {
   const CurrentDevice current(device);
   size_t free = 0, total = 0;

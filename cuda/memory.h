@@ -17,6 +17,10 @@ DeviceMemory allocate(int device, int64_t size_bytes, std::string_view what);
 /// Memory of the host that the device copies from and to while the host goes on. Throws as allocate().
 DeviceMemory allocate_pinned(int device, int64_t size_bytes, std::string_view what);
 
+/// The bytes are on the device, for every stream, when it returns. (cudaMemcpy from pageable memory may
+/// return before.) Of the current device; doing  as for check().
+void upload_sync(void* dst, const void* src, int64_t size_bytes, std::string_view doing);
+
 /// Bytes of device memory that nobody uses now; unset when the driver does not say.
 std::optional<int64_t> memory_free(int device);
 

@@ -253,10 +253,11 @@ class CandidateLists {
   BRANCHSAE_DEVICE void compact_row(int half, int32_t most) {
     HeldCandidates<kSlots> held;
     const SmemCursor begin(slots_, first_slot_);
-    const int32_t top = take(held, first_slot_ + half * kHalf, next_[0].since(begin) / kQuad);
+    int32_t count = next_[0].since(begin) / kQuad;
+    const int32_t top = take(held, first_slot_ + half * kHalf, count);
     const auto low = static_cast<int32_t>(as_uint(threshold_[0])) - 1;
     Bracket bracket{max(low, 0), top, 0, 0};
-    const int32_t all = bracket.above_low = held.count_above(bracket.low);
+    const int32_t all = bracket.above_low = quad_sum(count);
     narrow(bracket, held, k_, most);
 
     const bool tied = bracket.above_low > most;
@@ -271,8 +272,8 @@ class CandidateLists {
     next_[0] = SmemCursor(slots_, first_slot_ + (total_[0] - t + kQuad - 1) / kQuad * kQuad);
   }
 
-  /// Reads a lane's slots; returns the largest bits of the quad. Drops NaNs.
-  BRANCHSAE_DEVICE int32_t take(HeldCandidates<kSlots>& held, int first, int32_t count) {
+  /// Reads a lane's `count` slots; returns the largest bits of the quad. Drops NaNs, also from the count.
+  BRANCHSAE_DEVICE int32_t take(HeldCandidates<kSlots>& held, int first, int32_t& count) {
     uint32_t top = 0;
 #pragma unroll
     for (int i = 0; i < kSlots; ++i) {
@@ -281,19 +282,20 @@ class CandidateLists {
       held.index[i] = static_cast<int32_t>(entry.y);
       top = max(top, entry.x);
     }
-    if (any(top > static_cast<uint32_t>(kInfinityBits))) top = drop_nans(held, as_uint(threshold_[0]));
+    if (any(top > static_cast<uint32_t>(kInfinityBits))) top = drop_nans(held, count, as_uint(threshold_[0]));
     if (top == static_cast<uint32_t>(kInfinityBits)) flags_ |= kSawInf;
     return quad_max(static_cast<int32_t>(top));
   }
   /// A row beyond the batch has none to tell of: its zeros times an infinite weight. (A row of the batch has
   /// such a threshold only after kSawInf.)
-  BRANCHSAE_DEVICE uint32_t drop_nans(HeldCandidates<kSlots>& held, uint32_t threshold) {
+  BRANCHSAE_DEVICE uint32_t drop_nans(HeldCandidates<kSlots>& held, int32_t& count, uint32_t threshold) {
     const bool real = threshold != static_cast<uint32_t>(kInfinityBits);
     uint32_t top = 0;
 #pragma unroll
     for (int i = 0; i < kSlots; ++i) {
       const bool nan = is_nan(as_float(static_cast<uint32_t>(held.bits[i])));
       if (nan && real) flags_ |= kSawNan;
+      count -= nan ? 1 : 0;
       held.bits[i] = nan ? 0 : held.bits[i];
       top = max(top, static_cast<uint32_t>(held.bits[i]));
     }

@@ -1,10 +1,11 @@
 #pragma once
 // encode_topk: u = x w^T + b_enc and the k largest u > 0 of each row; u is never stored.
-// Work     2Bnd FLOP; reads 2Bd + 2nd B / (block's rows) bytes (twice that in float, rows of w mostly from L2),
-//          writes 8Bk. B=65536 d=128 n=2048 bf16: 34 GFLOP, 43 us at 790 TFLOP/s; w read 683 times, 358 MB,
-//          65 us of L2. Selection: per 16 columns of a warp 40 issue slots to test and append, 6 compactions
-//          of ~700 and a last one with the sort of ~2500, 11800 in all beside 3100 of products: 68 us at 132
-//          SMs x 4 x 1.7 GHz. Not measured on a GPU.
+// Work     2Bnd FLOP; reads 2Bd + 2nd B / (block's rows) bytes (twice that in float, rows of w mostly from
+//          L2), writes 8Bk. B=65536 d=128 n=2048 bf16: 34 GFLOP, 43 us at 790 TFLOP/s; w read 683 times, 358
+//          MB, 65 us of L2 at 5.5 TB/s. Issue slots of a warp (counted in the sm_90a code; 16 rows): products
+//          3300, copies and b_enc 2400, tests and appends 52 for 16 columns, 6700, compactions 1100 each, 6
+//          and a longer last one, 8800, sort 1000: 22000, 100 us of 132 x 4 schedulers at 1.7 GHz. Likewise
+//          d=48 n=768: 11500, 52 us. Not measured on a GPU.
 // Launch   a block for `block rows` tokens (a multiple of 16, at most 128; a warp has 16), times the splits of
 //          n; shared: EncodeShape::smem_bytes(). Lists fill shared memory before registers run out: 8 warps
 //          an SM of 255 registers, or 12 of 168

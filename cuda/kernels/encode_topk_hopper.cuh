@@ -1,9 +1,10 @@
 #pragma once
 // encode_topk_hopper: as encode_topk, bf16, with the copy engine and the tensor instructions of sm_90a.
-// Work     as encode_topk; w is read once for 128 rows: B=65536 d=128 n=2048 bf16 268 MB, 49 us of L2; products
-//          43 us at 790 TFLOP/s; selection ~9500 issue slots a warp, 44 us at 8 warps an SM if they never
-//          wait. B=16384 d=512 n=8192: products 174 us, L2 4.3 GB 780 us for rows that come with every tile
-//          (d > 256). Not measured on a GPU.
+// Work     as encode_topk. B=65536 d=128 n=2048: w read 512 times, 268 MB, 49 us of L2 at 5.5 TB/s; products
+//          43 us at 790 TFLOP/s beside the selection's 17000 issue slots a warp, 77 us of 132 x 4 schedulers
+//          at 1.7 GHz, if two warps a scheduler keep it busy. B=16384 d=512 n=8192: products 174 us, L2 2.1
+//          GB, 390 us, since rows of x come again with every tile (d > 256): there encode_topk should win.
+//          Not measured on a GPU.
 // Launch   a block of 128 rows: warps 0..3 and 4..7, warp groups of 64 rows each that multiply and select, and
 //          one more warp that copies. 288 threads of up to 168 registers. Shared: HopperShape::smem_bytes()
 // Limits   sm_90a, bf16, k <= 32; all latents: the copy engine cannot gather the dead ones

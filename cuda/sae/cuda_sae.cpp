@@ -56,6 +56,7 @@ CudaSae::CudaSae(int device, const SaeSpec& spec) : spec_(spec), device_(device)
   training_ = std::make_unique<SaeLaunches>(device, std::span(&plan_.training, 1));
   inference_ = std::make_unique<SaeLaunches>(device, std::span(&plan_.inference, 1));
   own_event_ = std::make_shared<CudaEvent>();
+  use_sync([&] { inference_->rehearse(stream_.handle()); });
   note_slow_k(spec.k);
 }
 

@@ -50,6 +50,8 @@ class CudaSae final : public SaeExecutor {
   std::weak_ptr<const void> life() const { return life_; }
   /// The batch of one step. Throws ShapeError.
   SaeBatch batch_of(View<const float, 2> tokens, const SaeStep& step) const;
+  /// Reached when the executor's work so far is done; null before the first. Waited for by begin_use().
+  const CudaEvent* last_use() const { return last_use_.get(); }
   /// Lets `stream` wait for the executor's earlier work.
   void begin_use(cudaStream_t stream) const;
   /// `done` is recorded after what was enqueued since begin_use().

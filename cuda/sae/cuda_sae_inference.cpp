@@ -38,8 +38,7 @@ WorkList CudaSae::encode_list(const EncodeVariant& variant) {
   if (list.data() == nullptr) {
     const auto bytes = static_cast<int64_t>(items.size() * sizeof(WorkItem));
     list = allocate(device_, bytes, "work list of an encode");
-    check(cudaMemcpy(list.data(), items.data(), static_cast<size_t>(bytes), cudaMemcpyHostToDevice),
-          "upload a work list");
+    upload_sync(list.data(), items.data(), bytes, "upload a work list");
   }
   return {static_cast<const WorkItem*>(list.data()), static_cast<int32_t>(items.size())};
 }

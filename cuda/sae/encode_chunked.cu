@@ -1,10 +1,7 @@
-#include <mutex>
-
 #include "cuda/kernels/project_chunk.cuh"
 #include "cuda/kernels/select_chunk.cuh"
 #include "cuda/launch.h"
 #include "cuda/sae/encode_kernels.h"
-#include "engine/log.h"
 
 namespace branchsae::cuda {
 namespace {
@@ -26,11 +23,6 @@ void project(cudaStream_t stream, const SaeDesc* saes, WorkList work, const Enco
 
 void encode_chunked(cudaStream_t stream, const EncodeVariant& variant, const SaeDesc* saes, WorkList work,
                     const EncodeTarget& target) {
-  static std::once_flag logged;
-  std::call_once(logged, [] {
-    log(LogLevel::kInfo, "cuda: k above " + std::to_string(kMaxFusedK) +
-                             ": TopK by the slower path, through a buffer of pre-activations");
-  });
   for (int32_t chunk = 0; chunk < variant.chunks; ++chunk) {
     const ChunkShape shape{chunk, variant.chunk_rows, variant.n_padded};
     switch (variant.precision) {

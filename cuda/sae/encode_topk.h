@@ -23,7 +23,7 @@ namespace branchsae::cuda {
 enum class EncodeRoute : int32_t {
   kTensor,   ///< encode_topk.cuh: selection beside the product, any architecture
   kSm90a,    ///< encode_topk_hopper.cuh: sm_90a
-  kChunked,  ///< project_chunk.cuh, select_chunk.cuh: any k; slower
+  kChunked,  ///< project_chunk.cuh, select_chunk.cuh: any k; slower, which the caller should log
 };
 
 /// What one launch has in common. SAEs of equal variants share launches.

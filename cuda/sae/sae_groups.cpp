@@ -82,7 +82,11 @@ void SaeGroups::step(Stream& stream, std::span<SaeExecutor* const> saes,
   const cudaStream_t to = cuda_stream(stream, device_).handle();
   const CurrentDevice current(device_);
   Group& group = group_of(members);
-  for (const CudaSae* member : members) member->begin_use(to);
+  const CudaEvent* waited = nullptr;  // members that were stepped together have one event
+  for (const CudaSae* member : members) {
+    if (member->last_use() != waited) member->begin_use(to);
+    waited = member->last_use();
+  }
   if (const std::vector<int64_t> versions = versions_of(members); versions != group.versions) {
     group.launches->describe(to, descriptions_of(members));
     group.versions = versions;

@@ -106,10 +106,8 @@ void SaeLaunches::upload(std::span<const SaeDesc> saes) {
   const auto item_bytes = static_cast<int64_t>(host_items_.size() * sizeof(WorkItem));
   memory_ = allocate(device_, descriptions_bytes(count_) + item_bytes, "work lists of autoencoders");
   auto* base = static_cast<char*>(memory_.data());
-  check(cudaMemcpy(base, saes.data(), saes.size_bytes(), cudaMemcpyHostToDevice), "upload descriptions");
-  check(cudaMemcpy(base + descriptions_bytes(count_), host_items_.data(), static_cast<size_t>(item_bytes),
-                   cudaMemcpyHostToDevice),
-        "upload work lists");
+  upload_sync(base, saes.data(), static_cast<int64_t>(saes.size_bytes()), "upload descriptions");
+  upload_sync(base + descriptions_bytes(count_), host_items_.data(), item_bytes, "upload work lists");
   host_items_ = {};
 }
 
@@ -132,17 +130,25 @@ WorkList SaeLaunches::items(Range range) const {
 }
 
 void SaeLaunches::step(cudaStream_t stream) {
-  const auto launch_all = [this](cudaStream_t to) {
-    gather(to);
-    forward(to);
-    backward(to);
-  };
   if (sync_debug()) {
     launch_all(stream);
     return;
   }
-  if (graph_.empty()) graph_ = CudaGraph(device_, launch_all);
+  if (graph_.empty()) graph_ = CudaGraph(device_, [this](cudaStream_t to) { launch_all(to); });
   graph_.launch(stream);
+}
+
+void SaeLaunches::rehearse(cudaStream_t stream) {
+  SaeBatch nothing{};
+  nothing.error_only = 1;
+  set_batches(stream, std::vector<SaeBatch>(static_cast<size_t>(count_), nothing));
+  launch_all(stream);
+}
+
+void SaeLaunches::launch_all(cudaStream_t stream) const {
+  gather(stream);
+  forward(stream);
+  backward(stream);
 }
 
 void SaeLaunches::gather(cudaStream_t stream) const {

@@ -30,6 +30,9 @@ class SaeLaunches {
   /// All of a training step on the batches that were set: one graph, captured at the first call. With
   /// sync_debug() kernel by kernel.
   void step(cudaStream_t stream);
+  /// All kernels once, on no tokens, changing nothing: a kernel is loaded at its first launch, and that must
+  /// not fall into a capture.
+  void rehearse(cudaStream_t stream);
   /// Its parts: gather_tokens; then up to the sums of the loss; then the rest, or gradients instead of
   /// updates.
   void gather(cudaStream_t stream) const;
@@ -56,6 +59,7 @@ class SaeLaunches {
   void list_encodes(std::span<const SaeDesc> saes);
   void upload(std::span<const SaeDesc> saes);
   WorkList items(Range range) const;
+  void launch_all(cudaStream_t stream) const;
   void encode(cudaStream_t stream, const Stage<EncodeVariant>& stage, Range merges, bool dead) const;
 
   int device_;

@@ -5,9 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
-#include <string_view>
 
 #include "engine/random.h"
 #include "tests/cuda/gradient_fixture.h"
@@ -28,7 +26,7 @@ float as_read(Precision precision, float value) {
   return std::bit_cast<float>((std::bit_cast<uint32_t>(value) + 0x1000U) & 0xffffe000U);
 }
 
-/// [rows, d] padded to [padded_rows, d_padded]; unwritten padding rows are 0xff when `poisoned`.
+/// [rows, d] padded to [padded_rows, d_padded]: channels with zeros, rows with `fill`.
 std::vector<float> padded(const std::vector<float>& from, int64_t rows, int64_t d, int64_t padded_rows,
                           int64_t d_padded, float fill) {
   std::vector<float> to(size(padded_rows * d_padded), fill);
@@ -36,12 +34,6 @@ std::vector<float> padded(const std::vector<float>& from, int64_t rows, int64_t 
     for (int64_t j = 0; j < d_padded; ++j) to[size(r * d_padded + j)] = j < d ? from[size(r * d + j)] : 0.0F;
   }
   return to;
-}
-
-/// The tests of this fixture run once more with this in the environment.
-bool hopper_requested() {
-  const char* route = std::getenv("BRANCHSAE_ENCODE");
-  return route != nullptr && std::string_view(route) == "hopper";
 }
 
 std::vector<uint16_t> bits_of(const std::vector<float>& values) {
@@ -156,10 +148,9 @@ DeviceEncode::DeviceEncode(const EncodeCase& c, const EncodeData& data) : case_(
   state.dead_count = static_cast<int32_t>(data.dead.size());
   sae.batch = keep(std::vector{batch});
   sae.state = keep(std::vector{state});
-  // Rows beyond the batch are zero by contract. Only the copy engine relies on it: here they hold NaN, of
-  // which nothing may be seen.
-  const std::vector<float> x = padded(data.x, c.rows, c.d, sae.rows_padded, sae.d_padded,
-                                      hopper_requested() ? 0.0F : std::numeric_limits<float>::quiet_NaN());
+  // Rows beyond the batch hold NaN: nothing of them may be seen, though by contract they are zero.
+  const std::vector<float> x =
+      padded(data.x, c.rows, c.d, sae.rows_padded, sae.d_padded, std::numeric_limits<float>::quiet_NaN());
   const std::vector<float> w = padded(data.w, c.n, c.d, sae.n_padded, sae.d_padded, 0);
   if (c.precision == Precision::kBf16) {
     sae.x = keep(bits_of(x));

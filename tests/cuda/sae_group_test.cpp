@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "engine/error.h"
+#include "tests/cuda/kernel_test.h"
 #include "tests/sae_cases/sae_cases.h"
 
 using namespace branchsae;
@@ -108,6 +109,28 @@ TEST_CASE("a group's bytes are those of steps one by one") {
   CHECK(together.saes[2]->read_stats_sync().aux_error > 0);  // AuxK took part
   alone.saes[2]->read_stats_sync();
   check_equal(together, alone);
+}
+
+TEST_CASE("in every order of threads the same bytes and the same evaluation") {
+  const std::string bytes = cuda::test::in_every_order([] {
+    Family family;
+    const auto stream = sae_backend().make_stream();
+    for (int i = 0; i < 2; ++i) family.step_together(*stream, i);
+    stream->synchronize();
+    std::string all;
+    for (size_t s = 0; s < family.saes.size(); ++s) {
+      all += bytes_of(*family.saes[s]);
+      SaeEvalSums sums;
+      family.saes[s]->evaluate_sync(family.tokens[s]->matrix(), 7, sums);
+      std::vector<double> numbers = {sums.squared_error, sums.squared_norm, sums.cosine, sums.active};
+      for (const auto& channels : {sums.channel_sum, sums.channel_squared_sum, sums.channel_squared_error})
+        numbers.insert(numbers.end(), channels.begin(), channels.end());
+      for (const int64_t fired : sums.fired) numbers.push_back(static_cast<double>(fired));
+      all.append(reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(double));
+    }
+    return all;
+  });
+  CHECK(bytes.size() > 1'000'000);
 }
 
 TEST_CASE("groups that change, parts of groups, and steps alone in between") {
