@@ -87,7 +87,7 @@ requires(std::has_unique_object_representations_v<T> ||
 template <class T>
 bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
   if constexpr (std::has_unique_object_representations_v<T> || std::is_floating_point_v<T>) {
-    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+    return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
   } else {
     if (a.size() != b.size()) return false;
     for (std::size_t i = 0; i < a.size(); ++i) {

@@ -17,6 +17,7 @@
 #define BRANCHSAE_ADDRESS_SANITIZER 0
 #endif
 #if BRANCHSAE_ADDRESS_SANITIZER
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -66,6 +67,10 @@ branchsae_start_fibre:
 namespace branchsae::emulator {
 
 void Fibre::prepare(std::byte* stack, std::size_t stack_bytes, Entry entry, void* argument) {
+#if BRANCHSAE_ADDRESS_SANITIZER
+  // Whatever ran here before was left in the middle, so its frames were never given up.
+  __asan_unpoison_memory_region(stack, stack_bytes);
+#endif
   stack_ = stack;
   stack_bytes_ = stack_bytes;
   fake_stack_ = nullptr;

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-#include <chrono>
+#include <array>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -25,7 +25,7 @@ struct Player {
 void play(void* argument) {
   auto* self = static_cast<Player*>(argument);
   Fibre::arrived(self->fibre);
-  std::vector<double> values(100);
+  std::array<double, 100> values;
   std::iota(values.begin(), values.end(), self->name);
   for (int round = 0; round < 3; ++round) {
     try {

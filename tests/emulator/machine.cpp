@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <numeric>
 
@@ -13,7 +15,19 @@ Thread* running_thread = nullptr;
 Block* running_block = nullptr;
 
 Settings& settings() {
-  static Settings current;
+  static Settings current = [] {
+    Settings start;
+    const char* words = std::getenv("BRANCHSAE_EMULATOR");
+    const auto has = [words](const char* word) {
+      return words != nullptr && std::strstr(words, word) != nullptr;
+    };
+    if (has("reverse")) start.order = Order::kReverse;
+    if (has("random")) start.order = Order::kRandom;
+    start.shuffle_blocks = has("shuffle");
+    start.late_copies = has("late");
+    start.defer = has("defer");
+    return start;
+  }();
   return current;
 }
 

@@ -20,6 +20,7 @@ std::string verdict(void (*kernel)(Parameters...), cuda::LaunchShape shape, cons
     ++runs;
     try {
       cuda::launch(kernel, "planted", shape, cuda::test::stream(), arguments...);
+      cuda::test::synchronize();
     } catch (const Failure& failure) {
       ++failures;
       said = failure.what();

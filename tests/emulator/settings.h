@@ -16,7 +16,8 @@ struct Settings {
   bool race_checks = true;      ///< of shared memory
 };
 
-/// Taken over by the next launch.
+/// Taken over by the next launch. At the start as the words in $BRANCHSAE_EMULATOR say: reverse or random
+/// (order), shuffle (blocks), late (copies), defer (streams).
 Settings& settings();
 
 /// How often things happened since the last reset_counters().
