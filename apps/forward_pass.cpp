@@ -45,6 +45,17 @@ Program compile(const Device& device, const Graph& graph, const ImageSource& ima
 
 }  // namespace
 
+void add_network_precision(OptionSet& options, std::string& target) {
+  options.choice("--precision", target, {"fp32", "tf32", "fp16", "bf16"},
+                 "of the network's products; a CPU has fp32 only, a GPU is faster with the others");
+}
+
+NetworkPrecision parse_precision(const std::string& word) {
+  if (word == "tf32") return NetworkPrecision::kTf32;
+  if (word == "fp16") return NetworkPrecision::kF16;
+  return word == "bf16" ? NetworkPrecision::kBf16 : NetworkPrecision::kF32;
+}
+
 ForwardPass::ForwardPass(const Device& device, const Graph& graph, const ImageSource& images,
                          ForwardOptions options)
     : device_(device),

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/option_set.h"
 #include "apps/skipped_images.h"
 #include "engine/device.h"
 #include "engine/images.h"
@@ -19,6 +20,10 @@ struct ForwardOptions {
   std::string title;  ///< of the progress bar
   NetworkPrecision precision = NetworkPrecision::kAuto;
 };
+
+/// --precision of commands that only run the network; its words are read by parse_precision().
+void add_network_precision(OptionSet& options, std::string& target);
+NetworkPrecision parse_precision(const std::string& word);
 
 class ForwardPass {
  public:

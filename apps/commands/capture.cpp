@@ -26,6 +26,7 @@ struct Options {
   std::vector<std::string> images, taps;
   InputOptions input;
   int64_t batch = 32;
+  std::string precision = "fp32";
   bool tokens = false, strict = false;
 };
 
@@ -121,8 +122,9 @@ void print(const Context& context, const std::vector<Capture>& captures, const s
 }
 
 Json record(const Graph& graph, const std::vector<Capture>& captures, const ImageSource& images,
-            const std::vector<int64_t>& order, const std::vector<SkippedImage>& skipped) {
-  Json document = {{"model", graph.source}, {"model_sha256", graph.sha256}};
+            const std::vector<int64_t>& order, const std::vector<SkippedImage>& skipped,
+            const std::string& precision) {
+  Json document = {{"model", graph.source}, {"model_sha256", graph.sha256}, {"precision", precision}};
   document["preprocess"] = graph.preprocess ? Json(to_string(*graph.preprocess)) : Json();
   document["taps"] = Json::array();
   for (const Capture& capture : captures) {
@@ -148,6 +150,7 @@ void run(const Context& context, const Options& o) {
   forward.strict = o.strict;
   forward.progress = context.common.progress();
   forward.title = "capture";
+  forward.precision = parse_precision(o.precision);
   ForwardPass pass(device, graph, *images, forward);
   OutputFolder folder(o.out);
   std::vector<Capture> captures = std::move(checked);  // after the folder: on failure their files go first
@@ -166,7 +169,8 @@ void run(const Context& context, const Options& o) {
     capture.writer->finish();
   }
   write_file_atomically(folder.file("names.txt"), image_names_text(*images, order));
-  write_file_atomically(folder.file("capture.json"), dump(record(graph, captures, *images, order, skipped)));
+  write_file_atomically(folder.file("capture.json"),
+                        dump(record(graph, captures, *images, order, skipped, o.precision)));
   folder.commit();
   print(context, captures, o.out, std::ssize(order), skipped.size());
 }
@@ -198,6 +202,7 @@ mixed4a..mixed4e) or a tensor's ONNX name. TAP:pre is before the ReLU, TAP:7 one
   add_preprocess_option(options, o->input);
   add_image_options(options, o->input);
   options.count("--batch", o->batch, 1, 4096, "images a forward pass");
+  add_network_precision(options, o->precision);
   options.flag("--strict", o->strict, "an unreadable image is an error");
 }
 

@@ -19,6 +19,7 @@ struct Options {
   std::vector<std::string> images;
   InputOptions input;
   int64_t top = 5, batch = 32;
+  std::string precision = "fp32";
   bool strict = false;
 };
 
@@ -157,6 +158,7 @@ void run(const Context& context, const Options& o) {
   forward.strict = o.strict;
   forward.progress = context.common.progress();
   forward.title = "classify";
+  forward.precision = parse_precision(o.precision);
   ForwardPass pass(device, graph, *images, forward);
   std::vector<Prediction> predictions;
   const auto skipped = pass.run([&](const ImageBatch& batch) {
@@ -192,6 +194,7 @@ folder's or file's WordNet id (n01440764), a class index, or what the list or .c
   add_preprocess_option(options, o->input);
   add_image_options(options, o->input);
   options.count("--batch", o->batch, 1, 4096, "images a forward pass");
+  add_network_precision(options, o->precision);
   options.flag("--strict", o->strict, "an unreadable image is an error");
 }
 

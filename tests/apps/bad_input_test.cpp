@@ -186,6 +186,13 @@ TEST_CASE("numbers that cannot work") {
   CHECK(contains(run_refused({"capture", scene().model, scene().images, "--tap", "mixed4c", "--batch", "0",
                               "--out", out.string()}),
                  "--batch"));
+  for (const char* command : {"capture", "classify"}) {
+    const Words on = Words{command, scene().model, scene().images, "--device", "cpu", "--precision"};
+    const Words rest =
+        std::string(command) == "capture" ? Words{"--tap", "mixed4c", "--out", out.string()} : Words{};
+    CHECK(contains(run_refused(on + Words{"bf16"} + rest), "bf16"));
+    CHECK(contains(run_refused(on + Words{"fp64"} + rest), "--precision"));
+  }
   CHECK(contains(run_refused(train(to + Words{"--crop", "128", "--resize", "64"})), "--resize"));
   CHECK_FALSE(fs::exists(out));
 }
