@@ -27,88 +27,50 @@ double encode_bytes(const SaeSpec& spec) {
 std::vector<double> time_encode(SaeExecutor& sae, const Meter& meter, double density) {
   const SaeSpec& spec = sae.spec();
   const int64_t rows = spec.max_batch;
-  std::vector<DeviceBuffer<float>> inputs;
-  const int64_t count = meter.rotated(rows * spec.d * static_cast<int64_t>(sizeof(float)));
-  for (int64_t i = 0; i < count; ++i) {
-    const HostTensor x = bench::random_tokens(rows, spec.d, density, static_cast<uint64_t>(10 + i));
-    inputs.push_back(meter.upload(x.data(), x.size()));
-  }
+  const bench::TokenBatches inputs(meter, spec, density);
   auto values = meter.device().backend().buffer<float>(rows * spec.k, "values");
   auto indices = meter.device().backend().buffer<int32_t>(rows * spec.k, "indices");
   return meter.time([&](int64_t run) {
-    sae.encode(meter.stream(),
-               View<const float, 2>(inputs[static_cast<size_t>(run % count)].data(), {rows, spec.d}),
-               values.matrix(rows, spec.k), indices.matrix(rows, spec.k));
+    sae.encode(meter.stream(), inputs.of(run), values.matrix(rows, spec.k), indices.matrix(rows, spec.k));
   });
 }
 
 nlohmann::json run_case(const SaeSpec& spec, const bench::SaeOptions& options, const Meter& meter) {
-  const auto sae = meter.device().backend().make_sae(spec);
-  const SaeParameters parameters = bench::random_parameters(spec);
-  sae->load_sync(parameters);
-  const double difference = bench::check_encode(
-      *sae, meter, parameters,
-      bench::random_tokens(std::min<int64_t>(spec.max_batch, 64), spec.d, options.density, 10),
-      bench::tolerance(spec.precision));
+  const auto [parameters, sae, check_tokens] = bench::make_sae_case(spec, options, meter);
+  const double difference =
+      bench::check_encode(*sae, meter, parameters, check_tokens, bench::tolerance(spec.precision));
   const double share = std::min(1.0, options.meter.seconds / 6);
   double gemm = meter.gemm_flops(spec.precision, spec.max_batch, spec.n, spec.d, share);
   const double copy = meter.copy_bytes_per_second(share / 4);
   const std::vector<double> seconds = time_encode(*sae, meter, options.density);
   gemm = std::max(gemm, meter.gemm_flops(spec.precision, spec.max_batch, spec.n, spec.d, share));
 
-  const double median = quantile(seconds, 0.5);
-  const auto batch = static_cast<double>(spec.max_batch);
-  const double flop = 2 * batch * static_cast<double>(spec.n) * static_cast<double>(spec.d);
-  nlohmann::json result{{"case", "encode_topk"},
-                        {"batch", spec.max_batch},
-                        {"d", spec.d},
-                        {"n", spec.n},
-                        {"k", spec.k},
-                        {"precision", to_string(spec.precision)},
-                        {"density", options.density},
-                        {"kernels", sae->description()},
-                        {"tokens_per_s", batch / median},
-                        {"gemm_gflops", 1e-9 * gemm},
-                        {"percent_of_gemm", 100 * flop / median / gemm},
-                        {"times_gemm", median * gemm / flop},
-                        {"copy_gb_s", 1e-9 * copy},
-                        {"percent_of_copy", 100 * encode_bytes(spec) / median / copy},
-                        {"difference", difference}};
-  result.update(bench::device_fields(meter));
-  result.update(bench::time_fields(seconds));
+  const double median = quantile(seconds, 0.5), flop = bench::encode_flop(spec);
+  nlohmann::json result = bench::case_fields("encode_topk", *sae, options, meter, seconds);
+  result["gemm_gflops"] = 1e-9 * gemm;
+  result["percent_of_gemm"] = 100 * flop / median / gemm;
+  result["times_gemm"] = median * gemm / flop;
+  result["copy_gb_s"] = 1e-9 * copy;
+  result["percent_of_copy"] = 100 * encode_bytes(spec) / median / copy;
+  result["difference"] = difference;
   return result;
+}
+
+void print_header(const nlohmann::json& first, const Meter&) {
+  fmt::print(
+      "{}, {}\n             B/d/n        ms       p10       p90     tokens/s   %GEMM xGEMM  GFLOP/s   %copy  "
+      " "
+      "GB/s  error\n",
+      first["device"].get<std::string>(), first["precision"].get<std::string>());
 }
 
 void print_row(const nlohmann::json& r) {
   const auto number = [&](const char* field) { return r[field].get<double>(); };
-  const std::string shape =
-      fmt::format("{}/{}/{}", r["batch"].get<int64_t>(), r["d"].get<int64_t>(), r["n"].get<int64_t>());
   fmt::print(
       "{:>18} {:>9.3f} {:>9.3f} {:>9.3f} {:>12.0f}  {:>6.1f} {:>6.2f} {:>8.0f}  {:>6.1f} {:>6.0f}  {:.1e}\n",
-      shape, number("ms_median"), number("ms_p10"), number("ms_p90"), number("tokens_per_s"),
+      bench::shape_text(r), number("ms_median"), number("ms_p10"), number("ms_p90"), number("tokens_per_s"),
       number("percent_of_gemm"), number("times_gemm"), number("gemm_gflops"), number("percent_of_copy"),
       number("copy_gb_s"), number("difference"));
-}
-
-void run_all(const bench::SaeOptions& options) {
-  const Meter meter(options.meter);
-  bool first = true;
-  for (const SaeSpec& spec : bench::sae_specs(options, meter)) {
-    const nlohmann::json result = run_case(spec, options, meter);
-    if (options.meter.json) {
-      fmt::print("{}\n", result.dump());
-      continue;
-    }
-    if (first) {
-      fmt::print(
-          "{}, {}\n             B/d/n        ms       p10       p90     tokens/s   %GEMM xGEMM  GFLOP/s   "
-          "%copy   "
-          "GB/s  error\n",
-          result["device"].get<std::string>(), result["precision"].get<std::string>());
-    }
-    first = false;
-    print_row(result);
-  }
 }
 
 }  // namespace
@@ -120,5 +82,7 @@ int main(int argc, char** argv) {
   bench::SaeOptions options;
   bench::add_sae_options(app, options);
   CLI11_PARSE(app, argc, argv);
-  return bench::run_bench("bench_encode_topk", [&] { run_all(options); });
+  return bench::run_bench("bench_encode_topk", [&] {
+    bench::run_cases({run_case, print_header, print_row}, options);
+  });
 }

@@ -138,6 +138,26 @@ SaeParameters random_parameters(const SaeSpec& spec) {
   return p;
 }
 
+TokenBatches::TokenBatches(const Meter& meter, const SaeSpec& spec, double density)
+    : rows_(spec.max_batch), d_(spec.d) {
+  const int64_t count = meter.rotated(rows_ * d_ * static_cast<int64_t>(sizeof(float)));
+  for (int64_t i = 0; i < count; ++i) {
+    const HostTensor x = random_tokens(rows_, d_, density, static_cast<uint64_t>(10 + i));
+    batches_.push_back(meter.upload(x.data(), x.size()));
+  }
+}
+
+View<const float, 2> TokenBatches::of(int64_t run) const {
+  return {batches_[static_cast<size_t>(run) % batches_.size()].data(), {rows_, d_}};
+}
+
+SaeCase make_sae_case(const SaeSpec& spec, const SaeOptions& options, const Meter& meter) {
+  SaeCase made{random_parameters(spec), meter.device().backend().make_sae(spec),
+               random_tokens(std::min<int64_t>(spec.max_batch, 64), spec.d, options.density, 10)};
+  made.sae->load_sync(made.parameters);
+  return made;
+}
+
 double check_encode(SaeExecutor& sae, const Meter& meter, const SaeParameters& parameters,
                     const HostTensor& tokens, double allowed) {
   const SaeSpec& spec = sae.spec();
@@ -185,6 +205,47 @@ double tolerance(SaePrecision precision) {
 
 int64_t number_bytes(SaePrecision precision) {
   return precision == SaePrecision::kBf16 ? 2 : 4;
+}
+
+double encode_flop(const SaeSpec& spec) {
+  return 2 * static_cast<double>(spec.max_batch) * static_cast<double>(spec.n) * static_cast<double>(spec.d);
+}
+
+nlohmann::json case_fields(const char* name, const SaeExecutor& sae, const SaeOptions& options,
+                           const Meter& meter, const std::vector<double>& seconds) {
+  const SaeSpec& spec = sae.spec();
+  nlohmann::json fields{{"case", name},
+                        {"batch", spec.max_batch},
+                        {"d", spec.d},
+                        {"n", spec.n},
+                        {"k", spec.k},
+                        {"precision", to_string(spec.precision)},
+                        {"density", options.density},
+                        {"kernels", sae.description()},
+                        {"tokens_per_s", static_cast<double>(spec.max_batch) / quantile(seconds, 0.5)}};
+  fields.update(device_fields(meter));
+  fields.update(time_fields(seconds));
+  return fields;
+}
+
+std::string shape_text(const nlohmann::json& result) {
+  return fmt::format("{}/{}/{}", result["batch"].get<int64_t>(), result["d"].get<int64_t>(),
+                     result["n"].get<int64_t>());
+}
+
+void run_cases(const SaeBench& bench, const SaeOptions& options) {
+  const Meter meter(options.meter);
+  bool first = true;
+  for (const SaeSpec& spec : sae_specs(options, meter)) {
+    const nlohmann::json result = bench.run_case(spec, options, meter);
+    if (options.meter.json) {
+      fmt::print("{}\n", result.dump());
+      continue;
+    }
+    if (first) bench.print_header(result, meter);
+    first = false;
+    bench.print_row(result);
+  }
 }
 
 }  // namespace branchsae::bench

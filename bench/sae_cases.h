@@ -1,5 +1,8 @@
 #pragma once
 /// Sizes, data and checks that the benchmarks of the autoencoder share.
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -28,6 +31,26 @@ HostTensor random_tokens(int64_t rows, int64_t d, double density, uint64_t seed)
 /// Random rows of norm 1/2, no biases.
 SaeParameters random_parameters(const SaeSpec& spec);
 
+/// Batches of random tokens on the device, so many that none is still in a cache when it comes again.
+class TokenBatches {
+ public:
+  TokenBatches(const Meter& meter, const SaeSpec& spec, double density);
+  /// The one that this call takes.
+  View<const float, 2> of(int64_t run) const;
+
+ private:
+  std::vector<DeviceBuffer<float>> batches_;
+  int64_t rows_, d_;
+};
+
+/// An executor with random parameters, and tokens to check it with.
+struct SaeCase {
+  SaeParameters parameters;
+  std::unique_ptr<SaeExecutor> sae;
+  HostTensor check_tokens;
+};
+SaeCase make_sae_case(const SaeSpec& spec, const SaeOptions& options, const Meter& meter);
+
 /// How far the kept values of a few tokens are from double precision, relative to the size of
 /// pre-activations; throws Error when more than `allowed`, or when a latent was left out that is larger than
 /// a kept one by more than that.
@@ -43,5 +66,21 @@ GradientCheck check_gradients(SaeExecutor& sae, const Meter& meter, const SaePar
 double tolerance(SaePrecision precision);
 /// Bytes of a number that products read.
 int64_t number_bytes(SaePrecision precision);
+
+/// Of the encode's matrix product for a batch.
+double encode_flop(const SaeSpec& spec);
+/// {"case", "batch", "d", "n", "k", "precision", "density", "kernels", "tokens_per_s"}, and those of device
+/// and times.
+nlohmann::json case_fields(const char* name, const SaeExecutor& sae, const SaeOptions& options,
+                           const Meter& meter, const std::vector<double>& seconds);
+/// "B/d/n"
+std::string shape_text(const nlohmann::json& result);
+/// Every case's result as a line of JSON, or as a row of a table under a header.
+struct SaeBench {
+  std::function<nlohmann::json(const SaeSpec& spec, const SaeOptions& options, const Meter& meter)> run_case;
+  std::function<void(const nlohmann::json& first, const Meter& meter)> print_header;
+  std::function<void(const nlohmann::json& result)> print_row;
+};
+void run_cases(const SaeBench& bench, const SaeOptions& options);
 
 }  // namespace branchsae::bench
