@@ -11,25 +11,6 @@ using namespace branchsae::test;
 
 namespace {
 
-struct Setup {
-  const char* name;
-  int64_t d, n, k, aux_k;
-  bool tied, unit_norm;
-};
-// Both gradient schemes, several slices, ragged sizes, AuxK in both.
-constexpr Setup kSetups[] = {{"scattered", 48, 768, 32, 0, true, false},
-                             {"scattered, untied, AuxK", 30, 500, 10, 20, false, false},
-                             {"sorted", 130, 1700, 32, 0, true, false},
-                             {"sorted, AuxK", 150, 1500, 16, 40, true, false},
-                             {"sorted, untied, unit rows", 140, 1111, 20, 0, false, true}};
-
-SaeSpec spec_of(const Setup& setup) {
-  SaeSpec spec;
-  spec.d = setup.d, spec.n = setup.n, spec.k = setup.k, spec.aux_k = setup.aux_k;
-  spec.tied = setup.tied, spec.unit_norm = setup.unit_norm, spec.max_batch = 700;
-  return spec;
-}
-
 void train(SaeExecutor& sae, int first_step, int steps) {
   const int64_t sizes[] = {700, 1, 333, 97, 700, 48};
   const HostTensor x = normal_tensor({700, sae.spec().d}, 1, 31);
@@ -46,10 +27,10 @@ void train(SaeExecutor& sae, int first_step, int steps) {
 TEST_CASE("any number of threads gives the same bytes") {
   for (const cpu::Isa isa : isa_levels()) {
     const SimdScope simd(isa);
-    for (const Setup& setup : kSetups) {
+    for (const SameBytesSetup& setup : kSameBytesSetups) {
       CAPTURE(cpu::isa_name(isa));
       CAPTURE(setup.name);
-      const SaeSpec spec = spec_of(setup);
+      const SaeSpec spec = setup.spec(700);
       const SaeParameters parameters = random_parameters(spec, 30);
       std::string expected;
       double expected_error = 0;

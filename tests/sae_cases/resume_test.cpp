@@ -8,27 +8,13 @@ using namespace branchsae::test;
 
 namespace {
 
-struct Setup {
-  const char* name;
-  int64_t d, n, k, aux_k;
-  bool tied, unit_norm;
-};
-// Both gradient schemes of the CPU, several slices, ragged sizes, AuxK in both.
-constexpr Setup kSetups[] = {{"scattered", 48, 768, 32, 0, true, false},
-                             {"scattered, untied, AuxK", 30, 500, 10, 20, false, false},
-                             {"sorted", 130, 1700, 32, 0, true, false},
-                             {"sorted, AuxK", 150, 1500, 16, 40, true, false},
-                             {"sorted, untied, unit rows", 140, 1111, 20, 0, false, true}};
-
 int64_t batch() {
   return slow_device() ? 150 : 700;
 }
 
-SaeSpec spec_of(const Setup& setup, SaePrecision precision) {
-  SaeSpec spec;
-  spec.d = setup.d, spec.n = slow_device() ? setup.n / 4 : setup.n, spec.k = setup.k,
-  spec.aux_k = setup.aux_k;
-  spec.tied = setup.tied, spec.unit_norm = setup.unit_norm, spec.max_batch = batch();
+SaeSpec spec_of(const SameBytesSetup& setup, SaePrecision precision) {
+  SaeSpec spec = setup.spec(batch());
+  if (slow_device()) spec.n /= 4;
   spec.precision = precision;
   return spec;
 }
@@ -56,10 +42,10 @@ std::vector<SaePrecision> precisions() {
 
 TEST_CASE("two runs give the same bytes, and going on from a saved state those of not stopping") {
   for (const SaePrecision precision : precisions()) {
-    for (const Setup& setup : kSetups) {
+    for (const SameBytesSetup& setup : kSameBytesSetups) {
       // In lower precisions the slow device takes one setup without and one with AuxK.
-      if (slow_device() && precision != SaePrecision::kF32 && setup.n != kSetups[1].n &&
-          setup.n != kSetups[2].n)
+      if (slow_device() && precision != SaePrecision::kF32 && setup.n != kSameBytesSetups[1].n &&
+          setup.n != kSameBytesSetups[2].n)
         continue;
       CAPTURE(setup.name);
       CAPTURE(to_string(precision));

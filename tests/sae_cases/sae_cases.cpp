@@ -44,6 +44,13 @@ SaeParameters clone(const SaeParameters& parameters) {
           parameters.scale};
 }
 
+SaeSpec SameBytesSetup::spec(int64_t max_batch) const {
+  SaeSpec spec;
+  spec.d = d, spec.n = n, spec.k = k, spec.aux_k = aux_k;
+  spec.tied = tied, spec.unit_norm = unit_norm, spec.max_batch = max_batch;
+  return spec;
+}
+
 std::unique_ptr<SaeExecutor> make_loaded(const SaeSpec& spec, const SaeParameters& parameters, int threads) {
   auto sae = sae_backend(threads).make_sae(spec);
   sae->load_sync(parameters);

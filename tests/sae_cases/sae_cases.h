@@ -23,6 +23,22 @@ SaeParameters clone(const SaeParameters& parameters);
 std::unique_ptr<SaeExecutor> make_loaded(const SaeSpec& spec, const SaeParameters& parameters,
                                          int threads = 2);
 
+/// Sizes whose training has to give the same bytes: both gradient schemes of the CPU, several slices, ragged
+/// sizes, AuxK in both.
+struct SameBytesSetup {
+  const char* name;
+  int64_t d, n, k, aux_k;
+  bool tied, unit_norm;
+
+  SaeSpec spec(int64_t max_batch) const;
+};
+inline constexpr SameBytesSetup kSameBytesSetups[] = {
+    {"scattered", 48, 768, 32, 0, true, false},
+    {"scattered, untied, AuxK", 30, 500, 10, 20, false, false},
+    {"sorted", 130, 1700, 32, 0, true, false},
+    {"sorted, AuxK", 150, 1500, 16, 40, true, false},
+    {"sorted, untied, unit rows", 140, 1111, 20, 0, false, true}};
+
 /// A copy in the device's memory, ready to be read.
 template <class T>
 class OnDevice {
