@@ -1,16 +1,9 @@
 #include "tests/cpu/network_check.h"
 
-#include <algorithm>
-
 #include "cpu/cpu_backend.h"
 #include "engine/passes.h"
 
 namespace branchsae::test {
-
-Tap whole_tap(const Graph& graph, ValueId value) {
-  return {.name = graph.value(value).name,
-          .parts = {{.value = value, .begin = 0, .end = graph.value(value).shape.at(1)}}};
-}
 
 std::unique_ptr<NetworkExecutor> compile_cpu(const Graph& graph, std::vector<Tap> taps, const Shape& images,
                                              const Setting& setting) {
@@ -40,24 +33,14 @@ std::vector<float> tokens_of(const NetworkExecutor& network, size_t tap) {
 
 double worst_error(const Graph& graph, const std::vector<ValueId>& values, const reference::Array& images,
                    const Setting& setting) {
-  std::vector<Tap> taps;
-  for (const ValueId value : values) taps.push_back(whole_tap(graph, value));
-  const auto network = compile_cpu(graph, taps, images.shape, setting);
+  const auto network = compile_cpu(graph, whole_taps(graph, values), images.shape, setting);
   const auto stream = cpu::CpuBackend(1).make_stream();
   const Nhwc input(images);
   network->run(*stream, input.view);
-  // The reference computes with the same float inputs.
-  reference::Array rounded = images;
-  for (double& number : rounded.data) number = static_cast<float>(number);
-  const std::vector<reference::Array> expected = reference::run_network(graph, rounded);
-  double worst = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
-    const reference::Array want = reference::tokens(expected.at(static_cast<size_t>(values[i])));
-    const View<const float, 2> tokens = network->tap(i).tokens();
-    const reference::Array got({tokens.shape[0], tokens.shape[1]}, tokens_of(*network, i));
-    worst = std::max(worst, reference::relative_error(got, want));
-  }
-  return worst;
+  return worst_error(graph, values, images, [&](size_t tap) {
+    const View<const float, 2> tokens = network->tap(tap).tokens();
+    return reference::Array({tokens.shape[0], tokens.shape[1]}, tokens_of(*network, tap));
+  });
 }
 
 }  // namespace branchsae::test

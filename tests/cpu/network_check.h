@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/network.h"
+#include "tests/network_cases/network_check.h"
 #include "tests/reference/network.h"
 
 namespace branchsae::test {
@@ -14,9 +15,6 @@ struct Setting {
   int threads = 2;
   ConvAlgorithm conv = ConvAlgorithm::kAuto;
 };
-
-/// A tap on all channels of one value.
-Tap whole_tap(const Graph& graph, ValueId value);
 
 /// Compiled for the images' size with these taps.
 std::unique_ptr<NetworkExecutor> compile_cpu(const Graph& graph, std::vector<Tap> taps, const Shape& images,

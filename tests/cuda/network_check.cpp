@@ -1,23 +1,11 @@
 #include "tests/cuda/network_check.h"
 
-#include <algorithm>
 #include <cstdlib>
 
 #include "cuda/cuda_backend.h"
 #include "engine/error.h"
 
 namespace branchsae::cuda::test {
-
-Tap whole_tap(const Graph& graph, ValueId value) {
-  return {.name = graph.value(value).name,
-          .parts = {{.value = value, .begin = 0, .end = graph.value(value).shape.at(1)}}};
-}
-
-std::vector<Tap> whole_taps(const Graph& graph, const std::vector<ValueId>& values) {
-  std::vector<Tap> taps;
-  for (const ValueId value : values) taps.push_back(whole_tap(graph, value));
-  return taps;
-}
 
 Environment::Environment(const char* name, const std::string& value) : name_(name) {
   const char* before = std::getenv(name);
@@ -85,16 +73,7 @@ double worst_error(const Graph& graph, const std::vector<ValueId>& values, const
                    const Setting& setting) {
   TestNetwork network(graph, whole_taps(graph, values), images.shape, setting);
   network.run(images);
-  // The reference computes with the same float inputs.
-  reference::Array rounded = images;
-  for (double& number : rounded.data) number = static_cast<float>(number);
-  const std::vector<reference::Array> expected = reference::run_network(graph, rounded);
-  double worst = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
-    const reference::Array want = reference::tokens(expected.at(static_cast<size_t>(values[i])));
-    worst = std::max(worst, reference::relative_error(network.rows(i), want));
-  }
-  return worst;
+  return branchsae::test::worst_error(graph, values, images, [&](size_t tap) { return network.rows(tap); });
 }
 
 }  // namespace branchsae::cuda::test

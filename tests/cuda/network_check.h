@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/backend.h"
+#include "tests/network_cases/network_check.h"
 #include "tests/reference/network.h"
 
 namespace branchsae::cuda::test {
@@ -15,11 +16,8 @@ struct Setting {
   int64_t max_batch = 0;          ///< 0: as many as there are images
 };
 
-/// A tap on all channels of one value.
-Tap whole_tap(const Graph& graph, ValueId value);
-
-/// One for each of these values.
-std::vector<Tap> whole_taps(const Graph& graph, const std::vector<ValueId>& values);
+using branchsae::test::whole_tap;
+using branchsae::test::whole_taps;
 
 /// A network on a device with what belongs to it; images and rows on the host.
 class TestNetwork {
