@@ -88,9 +88,9 @@ class Parser(unittest.TestCase):
     def test_static_libraries(self):
         one = build.host_object([build.fatbin([(2, build.image("a"))])])
         two = build.host_object([build.fatbin([(2, build.image("b"))])])
-        data = build.library([("a.cu.o", one), ("with_a_long_name.cu.o", two)])
+        data = build.archive([("a.cu.o", one), ("with_a_long_name.cu.o", two)])
         self.assertEqual([k.name for k in self.kernels(data)], ["a", "b"])
-        self.refused(build.library([("with_a_long_name.cu.o", b"x" * 99)]), r"file\(with_a_long_name.cu.o\): neither")
+        self.refused(build.archive([("with_a_long_name.cu.o", b"x" * 99)]), r"file\(with_a_long_name.cu.o\): neither")
 
     def test_files_that_are_damaged(self):
         image = build.image(operations=[HMMA])
@@ -100,7 +100,7 @@ class Parser(unittest.TestCase):
         self.refused(build.image(registers=0), "no register count for k")
         self.refused(build.host_object([build.fatbin([(2, b"\x28\xb5\x2f\xfd" + bytes(40))])]), "--no-compress")
         self.refused(build.host_object([build.fatbin([(2, image)])[:-200]]), "fat binary of")
-        self.refused(build.library([("a.o", image)])[:80].replace(b"4         `", b"x         `"), "member")
+        self.refused(build.archive([("a.o", image)])[:80].replace(b"4         `", b"x         `"), "member")
 
     def test_short_names(self):
         for signature, short in (

@@ -61,7 +61,7 @@ def host_object(fatbins):
                machine=62, flags=0)
 
 
-def library(members):
+def archive(members):
     """A static library as GNU ar writes it: names over 15 letters stand in a table."""
     data, long_names = b"", b""
     for name, content in members:
