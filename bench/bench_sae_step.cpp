@@ -10,6 +10,7 @@
 #include "bench/fma_peak.h"
 #include "bench/sae_cases.h"
 #include "cpu/sae/sae_executor.h"
+#include "cpu/waiting.h"
 #include "engine/error.h"
 
 using namespace branchsae;
@@ -150,6 +151,7 @@ void print_row(const nlohmann::json& r) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  cpu::wait_briefly(argv);
   CLI::App app(
       "Times the training step of the k-sparse autoencoder.\n"
       "Example: bench_sae_step --shape 4096,64,1024 --threads 2");
