@@ -8,6 +8,7 @@
 
 #include "bench/meter.h"
 #include "bench/scratch.h"
+#include "cpu/waiting.h"
 #include "engine/error.h"
 #include "engine/files.h"
 #include "loader/image_source.h"
@@ -136,6 +137,7 @@ void run_all(Options o) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  cpu::wait_briefly(argv);
   Options options;
   CLI::App app(
       "A whole training job: checked, then timed.\n"
