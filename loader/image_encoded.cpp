@@ -29,6 +29,11 @@ std::string EncodedImages::fingerprint() const {
   return sha256_of(text);
 }
 
+std::string EncodedImages::preparation() const {
+  return "short side " + std::to_string(resize_) + ", centre crop " + std::to_string(crop_) +
+         (least_side_ == kFullSize ? ", JPEGs decoded whole" : "");
+}
+
 std::string EncodedImages::read(int64_t index, void* dst, const CropDraw& draw) const {
   try {
     const std::string bytes = fetch_(entry(index));

@@ -43,6 +43,15 @@ std::string JoinedImages::fingerprint() const {
   return sha256_of(text);
 }
 
+std::string JoinedImages::preparation() const {
+  std::string text;
+  for (const auto& part : parts_) {
+    const std::string one = part->preparation();
+    if (text.find(one) == std::string::npos) text += (text.empty() ? "" : "; ") + one;
+  }
+  return text;
+}
+
 bool JoinedImages::has_room() const {
   return std::ranges::all_of(parts_, [](const auto& part) { return part->has_room(); });
 }
