@@ -6,6 +6,7 @@
 
 #include "cpu/memory.h"
 #include "cpu/network/convolution.h"
+#include "cpu/network/winograd.h"
 #include "engine/passes.h"
 
 namespace branchsae::cpu {
@@ -54,11 +55,13 @@ bool Placement::stays_plain(const Node& node) const {
   return std::ranges::all_of(node.inputs, [&](ValueId input) { return layouts_.at(input).block == 1; });
 }
 
-/// Whether the layer can write into a channel range of something larger. Winograd works on the tiles of all
-/// images at once and loses more without them than the copy costs.
+/// Whether the layer can write into a channel range of something larger. oneDNN's Winograd works on the tiles
+/// of all images at once and loses more without them than the copy costs.
 bool Placement::writes_slices(const Node& node) const {
   const auto* convolution = std::get_if<ConvOp>(&node.op);
-  return convolution == nullptr || images_ == 1 || !wants_winograd(*convolution, options_.conv);
+  if (convolution == nullptr || images_ == 1 || !wants_winograd(*convolution, options_.conv)) return true;
+  return winograd_form(*convolution, layouts_.at(node.inputs.at(0)), layouts_.at(node.output), options_.conv)
+      .has_value();
 }
 
 /// The concat in whose output `value` can lie, when its channels are whole blocks there.
