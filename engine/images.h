@@ -45,6 +45,17 @@ struct ImageBatch {
   int64_t count = 0;
 };
 
+/// Where a reader's time went. wait against decode tells whether decoding keeps up with its consumer.
+struct ReaderTimes {
+  double decode_seconds = 0;  ///< reading and decoding, processor time, summed over the decode threads
+  double wait_seconds = 0;    ///< the consumer stood still because an image was not there yet
+  double idle_seconds = 0;    ///< decode threads stood still because the ring was full, summed over them
+  int64_t images = 0;         ///< that were decoded; unreadable ones do not count
+  int64_t bytes = 0;          ///< of their pixels
+
+  ReaderTimes& operator+=(const ReaderTimes& other);
+};
+
 /// Reads a given sequence of indices with decode threads ahead of the consumer, bounded memory, delivering
 /// batches in the sequence's order. Unreadable images are left out, and reported once each.
 class ImageReader {
@@ -66,6 +77,8 @@ class ImageReader {
   ~ImageReader();
   /// Batches are full but for the last. False at the end. `batch` is valid until the next call.
   bool next(ImageBatch& batch);
+  /// So far. Thread-safe.
+  ReaderTimes times() const;
 
  private:
   struct State;

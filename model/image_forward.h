@@ -39,6 +39,8 @@ class ImageForward {
   View<const float, 2> tokens(size_t tap, int64_t place, int64_t count) const;
   int64_t images_run() const { return images_run_; }
   int64_t batch() const { return batch_; }
+  /// Of all that was read so far, also ahead.
+  ReaderTimes reader_times() const;
 
  private:
   struct Reading {
@@ -48,6 +50,8 @@ class ImageForward {
   };
   ImageReader::Options reader_options() const;
   std::unique_ptr<Reading> read(const std::vector<int64_t>& images);
+  /// Drops it, but for its times.
+  void close(std::unique_ptr<Reading>& reading);
   void run_batch(Stream& stream, const void* pixels, int64_t count);
   template <class T>
   void run_pixels(Stream& stream, const T* pixels, int64_t count);
@@ -58,8 +62,9 @@ class ImageForward {
   Program program_;
   DeviceMemory decoded_;  ///< pinned: what readers decode into; unset where the device is the host
   UploadRing pixels_;
-  ImageReader::OnUnreadable on_unreadable_;  ///< of the present run
-  std::unique_ptr<Reading> ahead_;           ///< after the memory it writes to
+  ImageReader::OnUnreadable on_unreadable_;   ///< of the present run
+  std::unique_ptr<Reading> reading_, ahead_;  ///< after the memory they write to
+  ReaderTimes closed_times_;                  ///< of the readers that are gone
   std::vector<int64_t> positions_;
   int64_t images_run_ = 0;
 };
