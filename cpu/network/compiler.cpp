@@ -114,7 +114,7 @@ class Compiler {
     if (const auto form = winograd_form(op, src.layout, dst.layout, options_.conv)) {
       return make_winograd(op, *form, src, dst, threads_);
     }
-    return make_convolution(context_, op, src, dst, options_.conv);
+    return make_convolution(context_, op, src, dst);
   }
   LayerPtr make(const Node& node, const LinearOp& op) { return make_linear(op, in(node), out(node)); }
   LayerPtr make(const Node& node, const MaxPoolOp& op) {

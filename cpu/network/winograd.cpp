@@ -41,14 +41,19 @@ Split split_work(int64_t tiles, int64_t floats_a_tile, int64_t panels, int threa
   return split;
 }
 
+struct Weights {
+  DeviceMemory packed;
+  HostTensor bias;
+};
+
 class Winograd final : public UnaryLayer {
  public:
   Winograd(const ConvOp& op, WinogradForm form, const Slot& src, const Slot& dst, int threads)
       : UnaryLayer(src, dst),
         form_(form),
         panels_{dst.layout.blocks()},
-        weights_(pack_winograd_weights(op, form, dst.layout)),
-        bias_(padded_vector(*op.bias, dst.layout.padded_channels())),
+        weights_(std::make_shared<Weights>(pack_winograd_weights(op, form, dst.layout),
+                                           padded_vector(*op.bias, dst.layout.padded_channels()))),
         relu_(op.relu),
         threads_(threads) {
     pad_y_ = window_extent(op.window, 0, src.layout.h, false).pad_begin;
@@ -64,8 +69,9 @@ class Winograd final : public UnaryLayer {
     info.flops = 2 * op.weight->size() * dst.layout.n * dst.layout.h * dst.layout.w;
   }
 
+  LayerPtr clone() const override { return std::make_unique<Winograd>(*this); }
   int64_t weight_bytes() const override {
-    return weights_.size_bytes() + bias_.size() * static_cast<int64_t>(sizeof(float));
+    return weights_->packed.size_bytes() + weights_->bias.size() * static_cast<int64_t>(sizeof(float));
   }
   int64_t scratch_bytes() const override {
     return threads_ * share_floats_ * static_cast<int64_t>(sizeof(float));
@@ -92,16 +98,15 @@ class Winograd final : public UnaryLayer {
                        .tiles = std::min(split_.tiles_each, tiles_ - first_tile),
                        .first_panel = first_panel,
                        .panels = end_panel - first_panel,
-                       .weights = static_cast<const float*>(weights_.data()),
-                       .bias = bias_.data(),
+                       .weights = static_cast<const float*>(weights_->packed.data()),
+                       .bias = weights_->bias.data(),
                        .relu = relu_,
-                       .scratch = scratch_ + omp_get_thread_num() * share_floats_});
+                       .scratch = scratch_ + worker_index() * share_floats_});
   }
 
   WinogradForm form_;
   WinogradPanels panels_;
-  DeviceMemory weights_;
-  HostTensor bias_;
+  std::shared_ptr<const Weights> weights_;
   bool relu_;
   int threads_;
   int64_t pad_y_ = 0, pad_x_ = 0;
