@@ -69,7 +69,7 @@ class Context:
         self.run([self.python, HERE / "arrays.py", *arguments])
 
     def branchsae(self, *arguments):
-        return self.run([self.program("branchsae"), *arguments], contenders.OUR_SETTINGS)
+        return self.run([self.program("branchsae"), *arguments])
 
     def measured(self, command, settings=None):
         """Standard output, and {"seconds", "peak_mib"} of the whole process."""

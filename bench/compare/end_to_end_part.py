@@ -17,7 +17,7 @@ def our_run(context, folder):
     command = [context.program("branchsae"), "train", context.model, context.images, "--tap", ",".join(TAPS), "--tokens",
                tokens(context), "--k", 32, "--out", folder, "--device", "cpu", "--threads", context.threads, "--quiet"]
     context.command(command)
-    _, measured = context.measured(command, contenders.OUR_SETTINGS)
+    _, measured = context.measured(command)
     fvu = {tap: json.loads((folder / tap / "eval.json").read_text())["fvu"] for tap in TAPS}
     timings = json.loads((folder / "run.json").read_text()).get("timings")
     return measured | {"fvu": fvu, "timings": timings}

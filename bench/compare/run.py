@@ -115,13 +115,21 @@ def warn_when_busy(context):
         context.note(f"the machine was busy: other work took {100 * share:.0f} % of the processors before a part began")
 
 
-def warn_when_wide(context, result):
-    """A ratio whose rounds lie far apart is named."""
+def wide_ratios(result):
+    """The ratios of a case whose rounds lie far apart, as text."""
     for name, found in result.get("ratios", {}).items():
-        for other, ratio in (found.items() if "median" not in (found or {}) else [("", found)]):
+        pairs = {name: found} if not found or "median" in found else {f"{name} / {other}": ratio
+                                                                      for other, ratio in found.items()}
+        for pair, ratio in pairs.items():
             if ratio and rounds.spread_is_wide(ratio):
-                context.note(f"{result['case']}: {name}{' to ' + other if other else ''}: the rounds' ratios lie "
-                             f"{ratio['least']:.2f} to {ratio['most']:.2f} apart; measure again on a quiet machine")
+                yield f"{pair} {ratio['least']:.2f} to {ratio['most']:.2f}"
+
+
+def warn_when_wide(context, result):
+    wide = list(wide_ratios(result))
+    if wide:
+        context.note(f"{result['case']}: ratios of the rounds lie far apart ({'; '.join(wide)}): measure again on a quiet "
+                     "machine")
 
 
 def run_part(context, name):

@@ -48,7 +48,7 @@ def images_case(context, count):
                int(TRAINED_SHARE * count * POSITIONS), "--out", folder, "--device", "cpu", "--threads", context.threads,
                "--quiet"]
     context.command(command)
-    _, measured = context.measured(command, contenders.OUR_SETTINGS)
+    _, measured = context.measured(command)
     target.unlink()
     timings = json.loads((folder / "run.json").read_text()).get("timings") or {}
     return {"part": "scaling", "case": f"images {count}", "images": count, "images_per_s": count / measured["seconds"],
