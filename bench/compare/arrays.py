@@ -3,7 +3,7 @@
     arrays.py normal FOLDER BATCH D N K       tokens.npy: normal numbers, as many batches as no cache holds
     arrays.py real FOLDER TOKENS.npy N K      tokens.npy: those of a capture, shuffled, scaled as training scales them
     arrays.py images FOLDER COUNT HEIGHT WIDTH
-                                              images.npy: normal numbers of the size of preprocessed pixels, [N, 3, H, W]
+                                              images.npy [N, 3, H, W]: normal, as large as preprocessed pixels
 
 `normal` and `real` also write start.safetensors, the autoencoder to start from: random directions, b_pre the tokens'
 mean."""

@@ -42,7 +42,8 @@ class Ours:
         done = subprocess.run([*self.command, *map(str, more)], capture_output=True, text=True, check=False,
                               env=environment(self.settings))
         if done.returncode != 0:
-            raise Failure(f"{pathlib.Path(self.command[0]).name}: exit code {done.returncode}: {last_line(done.stderr)}")
+            name = pathlib.Path(self.command[0]).name
+            raise Failure(f"{name}: exit code {done.returncode}: {last_line(done.stderr)}")
         try:
             return json.loads(last_line(done.stdout))
         except json.JSONDecodeError:

@@ -14,8 +14,9 @@ def tokens(context):
 
 def our_run(context, folder):
     """Seconds and peak of the whole command, and the held-out FVU of each tap."""
-    command = [context.program("branchsae"), "train", context.model, context.images, "--tap", ",".join(TAPS), "--tokens",
-               tokens(context), "--k", 32, "--out", folder, "--device", "cpu", "--threads", context.threads, "--quiet"]
+    command = [context.program("branchsae"), "train", context.model, context.images, "--tap", ",".join(TAPS),
+               "--tokens", tokens(context), "--k", 32, "--out", folder, "--device", "cpu", "--threads", context.threads,
+               "--quiet"]
     context.command(command)
     _, measured = context.measured(command)
     fvu = {tap: json.loads((folder / tap / "eval.json").read_text())["fvu"] for tap in TAPS}

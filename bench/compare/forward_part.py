@@ -23,7 +23,7 @@ def tensors(context):
 
 
 def our_modes(context):
-    """Those that the command can be asked for; an older build's default is checked, and its benchmark compares the rest."""
+    """Those that the command can be asked for; else the benchmark compares the rest with its default."""
     if "--conv" in context.branchsae("capture", "--help"):
         return OUR_MODES
     return {"ours": None}
@@ -32,8 +32,8 @@ def our_modes(context):
 def our_output(context, images, tensor, folder, conv):
     """What `branchsae capture` writes for these pixels."""
     folder = folder / (conv or "auto")
-    context.branchsae("capture", context.model, images, "--tap", tensor, "--out", folder, "--device", "cpu", "--threads",
-                      context.threads, "--quiet", *(["--conv", conv] if conv else []))
+    context.branchsae("capture", context.model, images, "--tap", tensor, "--out", folder, "--device", "cpu",
+                      "--threads", context.threads, "--quiet", *(["--conv", conv] if conv else []))
     found = sorted(folder.glob("*.npy"))
     if len(found) != 1:
         raise contenders.Failure(f"capture of {tensor} left {len(found)} arrays in {folder}")
@@ -97,12 +97,15 @@ def compare_batch(context, end, tensor, side, batch, workers, errors):
     name = f"{end}, batch {batch}"
     ours = our_contenders(context, tensor, batch)
     context.command(ours["ours"].command)
+
+    def rate_of(worker):
+        return lambda: worker.ask("time", batch=batch, seconds=context.seconds)["rate"]
+
     race = [rounds.Contender(mode, one.rate, ours=True) for mode, one in ours.items()]
-    race += [rounds.Contender(their, lambda worker=worker: worker.ask("time", batch=batch, seconds=context.seconds)["rate"])
-             for their, worker in workers.items()]
+    race += [rounds.Contender(their, rate_of(worker)) for their, worker in workers.items()]
     rates = rounds.take_rounds(race, context.rounds, lambda text: context.say(f"{name}: {text}"),
-                               lambda who, error: context.note(f"{name}: {who} left out: {error}"), (contenders.Failure,),
-                               narrow=False)
+                               lambda who, error: context.note(f"{name}: {who} left out: {error}"),
+                               (contenders.Failure,), narrow=False)
     if "ours" not in rates:
         raise contenders.Failure(f"{name}: ours could not be timed")
     context.arrays("images", context.folder(f"batch {batch}"), batch, *side)

@@ -1,4 +1,5 @@
-"""The network for other runtimes: the part of the ONNX file that leads to one tensor, and the same as a PyTorch module."""
+"""The network for other runtimes: the part of the ONNX file that leads to one tensor, and the same as a PyTorch
+module."""
 import pathlib
 import sys
 

@@ -1,5 +1,5 @@
-"""Runs a command and writes its time and memory: `peak.py RESULT.json COMMAND...`. A small process of its own, because a
-process inherits its parent's peak as the least that is reported for it."""
+"""Runs a command and writes its time and memory: `peak.py RESULT.json COMMAND...`. A small process of its own, because
+one inherits its parent's peak as the least that is reported for it."""
 import json
 import os
 import sys

@@ -25,7 +25,8 @@ def mib(value):
 
 
 def sae_section(results):
-    summary = table(["case (B/d/n, k 32)", "ours", "fastest other", "ratio", "of sgemm", "ours, AVX2", "ratio", "memory"], [
+    head = ["case (B/d/n, k 32)", "ours", "fastest other", "ratio", "of sgemm", "ours, AVX2", "ratio", "memory"]
+    summary = table(head, [
         [f"{r['case']}" + ("" if r["case"].startswith("normal") else f" {r['batch']}/{r['d']}/{r['n']}")
          + (f", {100 * r['density']:.0f} % nonzero" if r["density"] < 0.995 else ""),
          count(r["medians"]["ours"]),
@@ -68,8 +69,8 @@ def forward_section(results):
     peak = max(r["fma_gflops"] for r in results)
     return "\n\n".join(["## Forward pass", "Images/s, medians of the rounds; ratios of ours to each.",
                         table(["case", "ours", "of FMA peak"] + others, rows), "Theirs:", theirs,
-                        f"FMA peak: {peak:.0f} GFLOP/s, measured between the runs. Largest error against ONNX Runtime over "
-                        f"the largest value: {said}; ours with direct convolutions differs from our default by "
+                        f"FMA peak: {peak:.0f} GFLOP/s, measured between the runs. Largest error against ONNX Runtime "
+                        f"over the largest value: {said}; ours with direct convolutions differs from our default by "
                         f"{direct:.0e} (norms).", memory,
                         "Peak memory of a process that reads one batch and runs it; in brackets what importing the "
                         "libraries took of it."])
@@ -131,10 +132,11 @@ def heading(report):
     packages = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     kind = f" (family {processor['family']}, model {processor['model']})" if processor["family"] else ""
     return (f"{machine['date']}, {commit}. {processor['name']}{kind}, {processor['cores']} processors, "
-            f"{' '.join(processor['isa'])}; {report['threads']} threads, {report['rounds']} rounds of {report['seconds']:g} s.\n"
+            f"{' '.join(processor['isa'])}; {report['threads']} threads, {report['rounds']} rounds of "
+            f"{report['seconds']:g} s.\n"
             f"{packages}.\n\n    {report['command']}\n\n"
-            "Programs take turns within a round and the order turns from round to round. A ratio is that of the medians; in "
-            "brackets the least and the largest of a round.")
+            "Programs take turns within a round and the order turns from round to round. A ratio is that of the "
+            "medians; in brackets the least and the largest of a round.")
 
 
 def markdown(report):

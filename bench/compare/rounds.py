@@ -1,11 +1,11 @@
-"""Interleaved rounds and what is read off them. A round times every contender once, one after the other; its ratio compares
-neighbours in time, so that a machine whose speed drifts does not decide the result."""
+"""Interleaved rounds and what is read off them. A round times every contender once, one after the other; its ratio
+compares neighbours in time, so that a machine whose speed drifts does not decide the result."""
 import dataclasses
 import statistics
 import time
 
-# After so many rounds only those are timed on that once came this close to the fastest of the others: one round alone could
-# meet a contender in a bad moment.
+# After so many rounds only those are timed on that once came this close to the fastest of the others: one round alone
+# could meet a contender in a bad moment.
 QUALIFYING = 2
 WORTH_REPEATING = 0.75
 # Ratios of the rounds further apart than this share of their median: the machine was not quiet.
@@ -17,7 +17,7 @@ class Disagreement(Exception):
 
 
 def check_close(what, found, wanted, tolerance):
-    """Largest relative difference of two lists of numbers; raises Disagreement when above the tolerance or not a number."""
+    """Largest relative difference of two lists of numbers; raises Disagreement above the tolerance and for NaN."""
     if len(found) != len(wanted) or not wanted:
         raise Disagreement(f"{what}: {len(found)} values beside {len(wanted)}")
     worst = 0.0
@@ -83,7 +83,8 @@ def median(rates):
 def fastest(rates, names):
     """The one of these with the highest median; only such as were timed in every round, when there are any."""
     complete = [name for name in names if name in rates and None not in rates[name]]
-    return max(complete or [name for name in names if name in rates], key=lambda name: median(rates[name]), default=None)
+    able = complete or [name for name in names if name in rates]
+    return max(able, key=lambda name: median(rates[name]), default=None)
 
 
 def ratio(mine, theirs):

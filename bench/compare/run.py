@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Ours beside ONNX Runtime, PyTorch and the libraries that train TopK autoencoders, on this machine's CPU, in one command.
+"""Ours beside ONNX Runtime, PyTorch and the libraries that train TopK autoencoders, on this CPU, in one command.
 
     python3 bench/compare/run.py --model googlenet.onnx --images photos/
     python3 bench/compare/run.py --only sae --case 4096/64/1024
 
-Makes a virtual environment in the build folder with pinned versions of what is compared with (--python: uses that one and
-installs nothing). All sides get the same arrays and threads; their answers are compared before their speed is. Prints
-Markdown and leaves it with a JSON file in --out. Exit code 1 when answers disagree or a case failed, 2 for wrong usage.
+Makes a virtual environment in the build folder with pinned versions of what is compared with (--python: uses that one
+and installs nothing). All sides get the same arrays and threads; their answers are compared before their speed is.
+Prints Markdown and leaves it with a JSON file in --out. Exit code 1 when answers disagree or a case failed, 2 for wrong usage.
 """
 import argparse
 import json
@@ -128,8 +128,8 @@ def wide_ratios(result):
 def warn_when_wide(context, result):
     wide = list(wide_ratios(result))
     if wide:
-        context.note(f"{result['case']}: ratios of the rounds lie far apart ({'; '.join(wide)}): measure again on a quiet "
-                     "machine")
+        context.note(f"{result['case']}: ratios of the rounds lie far apart ({'; '.join(wide)}): measure again on a "
+                     "quiet machine")
 
 
 def run_part(context, name):
@@ -204,9 +204,9 @@ def main(arguments=None):
         for part in options.only:
             found, part_well = run_part(context, part)
             results, well = results + found, well and part_well
-        command = shown(["python3", "bench/compare/run.py", *(sys.argv[1:] if arguments is None else arguments)], scratch)
-        write(options, {"machine": machine, "threads": options.threads, "rounds": options.rounds,
-                        "seconds": options.seconds, "command": command, "results": results, "notes": context.notes,
+        command = ["python3", "bench/compare/run.py", *(sys.argv[1:] if arguments is None else arguments)]
+        write(options, {"machine": machine, "threads": options.threads, "rounds": options.rounds, "seconds":
+                        options.seconds, "command": shown(command, scratch), "results": results, "notes": context.notes,
                         "commands": [shown(parts, scratch) for parts in context.commands]})
     return 0 if well and results else 1
 

@@ -1,5 +1,5 @@
-"""A training step of a TopK autoencoder by the libraries that people use, each set to its fastest options that still train
-the same kind of autoencoder. Their formulas differ from ours (see DIFFERENCES), so only speed is compared.
+"""A training step of a TopK autoencoder by the libraries that people use, each set to its fastest options that still
+train the same kind of autoencoder. Their formulas differ from ours (see DIFFERENCES), so only speed is compared.
 
 Each maker takes (start, k, batch) and returns step(x); `start` holds W [n, d], b_enc [n] and b_pre [d].
 """

@@ -1,4 +1,4 @@
-"""The training step of an autoencoder: ours beside PyTorch in every way and beside the libraries that train the same kind."""
+"""The training step of an autoencoder: ours beside PyTorch written in every way, and beside libraries."""
 import contextlib
 import dataclasses
 
@@ -90,8 +90,8 @@ def our_contenders(context, case, tokens, start):
 
 
 def check_losses(context, case, ours, plain):
-    """Every way in PyTorch shows our first losses. Returns the largest relative difference; ways that cannot run here are
-    noted and left out."""
+    """Every way in PyTorch shows our first losses. Returns the largest relative difference and the ways; such as cannot
+    run here are noted and left out."""
     wanted, worst, able = ours.run()["losses"], 0.0, []
     for name in PLAIN:
         try:
@@ -154,9 +154,10 @@ def summary(context, case, ours, rates, difference, torch_gemm, tokens, start):
     gemm = max([torch_gemm] + [result["gemm_gflops"] for result in first])
     flop = 2e-9 * case.n * case.d
     found = {"part": "sae", "case": case.name, "batch": case.batch, "d": case.d, "n": case.n, "k": K,
-             "unit": "tokens/s", "rates": rates, "medians": {name: rounds.median(values) for name, values in rates.items()},
-             "best": best, "loss_difference": difference, "gemm_gflops": gemm, "fma_gflops":
-             max(result["fma_gflops"] for result in first), "density": first[-1]["density"],
+             "unit": "tokens/s", "rates": rates,
+             "medians": {name: rounds.median(values) for name, values in rates.items()},
+             "best": best, "loss_difference": difference, "gemm_gflops": gemm,
+             "fma_gflops": max(result["fma_gflops"] for result in first), "density": first[-1]["density"],
              "percent_of_gemm": 100 * rounds.median(rates["ours"]) * flop / gemm, "kernels": first[-1]["kernels"],
              "ours_mib": max(result["peak_process_mib"] for result in first), "sae_mib": first[-1]["sae_mib"],
              "ratios": {}}

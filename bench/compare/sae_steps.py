@@ -1,4 +1,4 @@
-"""One training step of a tied TopK autoencoder in plain PyTorch, written in every way that might be the fastest on a CPU.
+"""One training step of a tied TopK autoencoder in plain PyTorch, in every way that might be the fastest on a CPU.
 
     xc = x - b_pre;  u = W xc + b_enc;  z = TopK_k(u), only u > 0;  r = W^T z - xc;  loss = mean |r|^2 of a token;  Adam
 
@@ -136,7 +136,8 @@ class Bag(Manual):
         tokens = torch.div(order, self.k, rounding_mode="floor")
 
         def sums(weights, rows):
-            return functional.embedding_bag(tokens, rows, starts, per_sample_weights=weights.flatten()[order], mode="sum")
+            sorted_weights = weights.flatten()[order]
+            return functional.embedding_bag(tokens, rows, starts, per_sample_weights=sorted_weights, mode="sum")
 
         return sums(values, error) + sums(g, centred)
 

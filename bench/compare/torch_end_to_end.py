@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What `branchsae train` does, as a PyTorch user would write it for a CPU: photos -> activations of branches -> one tied TopK
-autoencoder each -> FVU on held-out photos.
+"""What `branchsae train` does, as a PyTorch user would write it for a CPU: photos -> activations of branches -> one
+tied TopK autoencoder each -> FVU on held-out photos.
 
     torch_end_to_end.py googlenet.onnx photos/ --taps mixed4a.5x5,mixed4b.5x5 --tokens 3000000
 
-The network runs once over all photos (traced, frozen, channels last, all taps in one pass, decoding in DataLoader workers);
-the activations stay in memory; then each autoencoder takes its steps on shuffled batches. Split, start and learning rate
-are those of docs/training.md. One JSON line: seconds of each phase, FVU of each tap, peak memory of the main process (the
-workers' comes on top)."""
+The network runs once over all photos (traced, frozen, channels last, all taps in one pass, a DataLoader decoding); the
+activations stay in memory; then each autoencoder takes its steps on shuffled batches. Split, start and learning rate
+are those of docs/training.md. One JSON line: seconds of each phase, FVU of each tap, peak memory of the main process (that
+of decoding processes comes on top)."""
 import argparse
 import json
 import pathlib
@@ -120,8 +120,8 @@ def fvu(sae, scale, tokens):
     mean = tokens.mean(0, dtype=torch.float64)
     for x in tokens.split(BATCH):
         centred, values, indices = sae.encode(x * scale)
-        residual = torch.nn.functional.embedding_bag(indices, sae.weight, per_sample_weights=values, mode="sum") - centred
-        error += float((residual / scale).double().square().sum())
+        x_hat = torch.nn.functional.embedding_bag(indices, sae.weight, per_sample_weights=values, mode="sum")
+        error += float(((x_hat - centred) / scale).double().square().sum())
         variance += float((x.double() - mean).square().sum())
     return error / variance
 
@@ -147,8 +147,9 @@ def main():
     parser.add_argument("--taps", type=lambda text: text.split(","), required=True)
     parser.add_argument("--tokens", type=int, default=3_000_000, help="of each autoencoder")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=1, help="processes that decode; one keeps two cores fed")
-    parser.add_argument("--forward-batch", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=0,
+                        help="processes that decode; on two cores none was fastest, the network takes both")
+    parser.add_argument("--forward-batch", type=int, default=8)
     parser.add_argument("--variant", choices=tuple(VARIANTS), default="embedding_bag", help="how a step is written")
     parser.add_argument("--seed", type=int, default=0)
     print(json.dumps(run(parser.parse_args())))

@@ -1,5 +1,5 @@
-"""The process that runs one of theirs: `worker.py KIND OPTIONS`, then a JSON request a line on stdin, an answer a line on
-stdout. Kinds: sae (training steps), onnxruntime and torch (the network). Started by contenders.Worker."""
+"""The process that runs one of theirs: `worker.py KIND OPTIONS`, then a JSON request a line on stdin, an answer a line
+on stdout. Kinds: sae (training steps), onnxruntime and torch (the network). Started by contenders.Worker."""
 import json
 import os
 import statistics
