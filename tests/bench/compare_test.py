@@ -70,7 +70,8 @@ class Rounds(unittest.TestCase):
         race = [contender("ours", [9, 9, 9], True), contender("fast", [2, 4, 6]), contender("close", [3.1, 1, 5]),
                 contender("slow", [1, 1])]
         rates = rounds.take_rounds(race, 3)
-        self.assertEqual(order, ["ours", "fast", "close", "slow", "fast", "close", "slow", "ours", "close", "ours", "fast"])
+        self.assertEqual(order, ["ours", "fast", "close", "slow", "fast", "close", "slow", "ours",  # two rounds
+                                 "close", "ours", "fast"])
         self.assertEqual(rates, {"ours": [9, 9, 9], "fast": [2, 4, 6], "close": [3.1, 1, 5], "slow": [1, 1, None]})
         self.assertEqual(rounds.fastest(rates, ["fast", "close", "slow"]), "fast")
 
@@ -124,7 +125,8 @@ class Packages(unittest.TestCase):
 
     def test_without_the_core_there_is_nothing_to_compare(self):
         with self.assertRaisesRegex(environment.SetupError, "pip cannot install .*numpy"):
-            environment.make_venv(self.folder, lambda text: None, self.pip(f"onnxruntime=={environment.CORE['onnxruntime']}"))
+            unknown = f"onnxruntime=={environment.CORE['onnxruntime']}"
+            environment.make_venv(self.folder, lambda text: None, self.pip(unknown))
 
     def test_a_busy_machine_is_seen(self):
         ticks = iter([(100, 200), (190, 300)])
@@ -143,7 +145,8 @@ class Worker(unittest.TestCase):
                 return {"a": 1}[name]
 
         said = []
-        worker.answer_requests(Contender(), ['{"do": "time", "name": "b\\n"}', '{"do": "time", "name": "a"}'], said.append)
+        requests = ['{"do": "time", "name": "b\\n"}', '{"do": "time", "name": "a"}']
+        worker.answer_requests(Contender(), requests, said.append)
         self.assertEqual(said[1], 1)
         self.assertIn("KeyError", said[0]["error"])
 
@@ -180,14 +183,15 @@ class WholeRun(unittest.TestCase):
 
     def python(self, losses=LOSSES, broken=()):
         rates = {"embedding_bag": 100, "manual csr": 90, "sparsify": 80}
-        self.script(self.top / "python", PYTHON.format(python=sys.executable, losses=losses, rates=rates, broken=broken))
+        text = PYTHON.format(python=sys.executable, losses=losses, rates=rates, broken=broken)
+        self.script(self.top / "python", text)
 
     def compare(self, *arguments):
         """Exit code, the results' JSON, the Markdown."""
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as errors:
             try:
-                code = run.main(["--build", str(self.build), "--python", str(self.top / "python"), "--out", str(self.out),
-                                 "--only", "sae", "--case", "4096/64/1024", "--rounds", "3", *arguments])
+                code = run.main(["--build", str(self.build), "--python", str(self.top / "python"), "--out",
+                                 str(self.out), "--only", "sae", "--case", "4096/64/1024", "--rounds", "3", *arguments])
             except SystemExit as exit_:
                 return exit_.code, None, errors.getvalue()
         newest = max(self.out.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
@@ -244,7 +248,8 @@ class WholeRun(unittest.TestCase):
         self.assertIn("failed: bench_sae_step: exit code 1: it broke", text)
 
     def test_wrong_usage(self):
-        for arguments, said in ((["--only", "sae,speed"], "--only has no part 'speed'"), (["--rounds", "0"], "positive"),
+        for arguments, said in ((["--only", "sae,speed"], "--only has no part 'speed'"),
+                                (["--rounds", "0"], "positive"),
                                 (["--only", "forward"], "bench_forward is not there"),
                                 (["--model", "absent.onnx"], "--model: absent.onnx is not there")):
             with self.subTest(arguments):
@@ -264,23 +269,26 @@ class Reports(unittest.TestCase):
                 "theirs": [{"seconds": 240, "peak_mib": 1800, "fvu": {"mixed4c.5x5": 0.02}, "decode_forward_s": 30,
                             "training_s": 200}]}
         whole = {"part": "end-to-end", "tokens": 3_000_000, "ratios": {"ours": ratio}, **jobs}
-        width = {"part": "scaling", "d": 64, "n": 1024, "tokens_per_s": 1e6, "gflops": 131, "gemm_gflops": 200, "sae_mib": 4}
+        width = {"part": "scaling", "d": 64, "n": 1024, "tokens_per_s": 1e6, "gflops": 131, "gemm_gflops": 200,
+                 "sae_mib": 4}
         images = {"part": "scaling", "images": 1000, "seconds": 20, "images_per_s": 50, "peak_mib": 300,
                   "timings": {"wait_s": 1, "total_s": 20}}
         text = report_files.markdown({"machine": environment.describe(), "threads": 2, "rounds": 3, "seconds": 1,
                                       "command": "run.py", "results": [forward, whole, width, images],
                                       "notes": ["a note"], "commands": []})
-        for wanted in ("| logits, batch 8: ours | 90.0 | 120 % | 2.50x (2.00-3.00) |", "290 MiB (50)", "30.0, PyTorch 240.0",
-                       "| PyTorch | 0.0200 |", "| 64 | 1,024 | 1,000,000 | 131 | 66 % |", "| 1,000 | 20.0 | 50.0 | 300 MiB | "
-                       "5.0 % |", "- a note"):
+        for wanted in ("| logits, batch 8: ours | 90.0 | 120 % | 2.50x (2.00-3.00) |", "290 MiB (50)",
+                       "30.0, PyTorch 240.0", "| PyTorch | 0.0200 |", "| 64 | 1,024 | 1,000,000 | 131 | 66 % |",
+                       "| 1,000 | 20.0 | 50.0 | 300 MiB | 5.0 % |", "- a note"):
             self.assertIn(wanted, text)
 
 
 class Scripts(unittest.TestCase):
     def test_help_needs_no_packages(self):
-        done = subprocess.run([sys.executable, COMPARE / "run.py", "--help"], capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, COMPARE / "run.py", "--help"], capture_output=True, text=True,
+                              check=False)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        for option in ("--build", "--model", "--images", "--shards", "--only", "--quick", "--python", "--venv", "--out"):
+        for option in ("--build", "--model", "--images", "--shards", "--only", "--quick", "--python", "--venv",
+                       "--out"):
             self.assertIn(option, done.stdout)
 
 
