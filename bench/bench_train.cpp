@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/meter.h"
+#include "cpu/waiting.h"
 #include "engine/error.h"
 #include "engine/files.h"
 #include "loader/image_source.h"
@@ -154,6 +155,7 @@ void run_all(Options o) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  cpu::wait_briefly(argv);
   Options options;
   CLI::App app(
       "A whole training job: checked, then timed.\n"

@@ -7,8 +7,10 @@
 #include <cmath>
 #include <cstdio>
 
+#include "bench/token_file.h"
 #include "engine/error.h"
 #include "engine/random.h"
+#include "model/sae_file.h"
 
 namespace branchsae::bench {
 namespace {
@@ -85,6 +87,24 @@ double check_token(const Selection& kept, const Selection& all, int64_t k, doubl
   return worst;
 }
 
+/// A file's parameters, when they are of the case's kind.
+SaeParameters start_parameters(const std::string& path, const SaeSpec& spec) {
+  SaeFile file = load_sae(path);
+  if (file.spec.n != spec.n || file.spec.d != spec.d || file.spec.tied != spec.tied) {
+    throw InputError(fmt::format("'{}' is {} with n {}, d {}; the case is {} with n {}, d {}", path,
+                                 file.spec.tied ? "tied" : "untied", file.spec.n, file.spec.d,
+                                 spec.tied ? "tied" : "untied", spec.n, spec.d));
+  }
+  return std::move(file.parameters);
+}
+
+/// The first tokens of the first batch.
+HostTensor tokens_to_check(const SaeSpec& spec, const SaeOptions& options) {
+  const int64_t rows = std::min<int64_t>(spec.max_batch, 64);
+  if (!options.tokens.empty()) return TokenFile(options.tokens, spec.d, spec.max_batch).read(0, rows);
+  return random_tokens(rows, spec.d, options.density, 10);
+}
+
 }  // namespace
 
 void add_sae_options(CLI::App& app, SaeOptions& options) {
@@ -95,6 +115,8 @@ void add_sae_options(CLI::App& app, SaeOptions& options) {
   app.add_flag("--untied,!--tied", options.untied, "own decoder weights");
   app.add_option("--density", options.density, "share of input values that are not zero")
       ->capture_default_str();
+  app.add_option("--tokens", options.tokens, "take tokens from this .npy, float32 [N, d], batch after batch");
+  app.add_option("--start", options.start, "start from this sae.safetensors instead of random weights");
   add_meter_options(app, options.meter);
 }
 
@@ -138,13 +160,25 @@ SaeParameters random_parameters(const SaeSpec& spec) {
   return p;
 }
 
-TokenBatches::TokenBatches(const Meter& meter, const SaeSpec& spec, double density)
+TokenBatches::TokenBatches(const Meter& meter, const SaeSpec& spec, const SaeOptions& options)
     : rows_(spec.max_batch), d_(spec.d) {
-  const int64_t count = meter.rotated(rows_ * d_ * static_cast<int64_t>(sizeof(float)));
-  for (int64_t i = 0; i < count; ++i) {
-    const HostTensor x = random_tokens(rows_, d_, density, static_cast<uint64_t>(10 + i));
-    batches_.push_back(meter.upload(x.data(), x.size()));
+  if (!options.tokens.empty()) {
+    const TokenFile file(options.tokens, d_, rows_);
+    for (int64_t row = 0; row + rows_ <= file.rows(); row += rows_) add(meter, file.read(row, rows_));
+    return;
   }
+  const int64_t wanted = meter.rotated(rows_ * d_ * static_cast<int64_t>(sizeof(float)));
+  for (int64_t i = 0; i < wanted; ++i)
+    add(meter, random_tokens(rows_, d_, options.density, static_cast<uint64_t>(10 + i)));
+}
+
+void TokenBatches::add(const Meter& meter, const HostTensor& batch) {
+  batches_.push_back(meter.upload(batch.data(), batch.size()));
+  nonzero_ += std::ranges::count_if(batch.values(), [](float value) { return value != 0; });
+}
+
+double TokenBatches::density() const {
+  return static_cast<double>(nonzero_) / static_cast<double>(count() * rows_ * d_);
 }
 
 View<const float, 2> TokenBatches::of(int64_t run) const {
@@ -152,8 +186,8 @@ View<const float, 2> TokenBatches::of(int64_t run) const {
 }
 
 SaeCase make_sae_case(const SaeSpec& spec, const SaeOptions& options, const Meter& meter) {
-  SaeCase made{random_parameters(spec), meter.device().backend().make_sae(spec),
-               random_tokens(std::min<int64_t>(spec.max_batch, 64), spec.d, options.density, 10)};
+  SaeCase made{options.start.empty() ? random_parameters(spec) : start_parameters(options.start, spec),
+               meter.device().backend().make_sae(spec), tokens_to_check(spec, options)};
   made.sae->load_sync(made.parameters);
   return made;
 }

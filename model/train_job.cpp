@@ -34,6 +34,8 @@ TrainJob::TrainJob(const Device& device, const Graph& graph, const ImageSource& 
   info_.images_fingerprint = images.fingerprint();
   info_.images_count = images.size();
   info_.device = device_.backend().description();
+  // A later process may stand elsewhere.
+  if (!options_.cache.empty()) options_.cache = std::filesystem::absolute(options_.cache).lexically_normal();
   RunFolder folder(options_.out);
   if (options_.resume) {
     continue_run(folder);
@@ -119,8 +121,11 @@ void TrainJob::plan(const Graph& graph, const ImageSource& images) {
     info.total_steps = total_steps_;
     member->make_trainers(device_, sizes_);
   }
+  disk_ = open_disk_cache(device_, options_, members_.front()->info(), *forward_, images);
   rounds_ = with_memory_advice("lower --buffer-tokens, or train fewer --tap at once", [&] {
-    return std::make_unique<TokenRounds>(device_, *forward_, *skipped_,
+    tokens_ = std::make_unique<ImageTokens>(
+        device_, *forward_, ImageTokens::Options{disk_.get(), options_.sample == TokenSampling::kNorm});
+    return std::make_unique<TokenRounds>(device_, *tokens_, *skipped_,
                                          ImageSequence(split_.train, options_.seed), sizes_, options_.seed);
   });
   rounds_->keep_activations(plan_cache(device_, options_, sizes_, memory, train_images, total_steps_));
@@ -364,7 +369,7 @@ bool TrainJob::evaluate_held_out() {
   };
   round_start_ = Clock::now();
   const EvaluateResult evaluated =
-      evaluate_targets(*forward_, *stream_, targets, split_.held_out, *skipped_held_out_, callbacks);
+      evaluate_targets(*tokens_, *stream_, targets, split_.held_out, *skipped_held_out_, callbacks);
   if (evaluated.stopped) return false;
   for (const auto& [member, first] : first_of)
     member->store_evaluation(evaluated.evaluations.data() + first, evaluated.images);

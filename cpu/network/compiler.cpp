@@ -20,10 +20,6 @@
 namespace branchsae::cpu {
 namespace {
 
-/// Winograd's F(4,3) and the packing of weights pay from about this many GoogLeNet-sized images on.
-constexpr int64_t kChunkImages = 8;
-constexpr int64_t kChunkPixels = kChunkImages * 224 * 224;
-
 /// Throws InputError also for a precision that is not the CPU's.
 void check_options(const Graph& graph, const NetworkOptions& options) {
   check_network_options(graph, options);
@@ -34,13 +30,13 @@ void check_options(const Graph& graph, const NetworkOptions& options) {
 
 class Compiler {
  public:
-  Compiler(OnednnContext& context, const Graph& graph, const NetworkOptions& options, int threads)
+  Compiler(OnednnContext& context, const Graph& graph, const NetworkOptions& options,
+           const Division& division)
       : context_(context),
         options_(options),
-        threads_(threads),
+        threads_(division.threads),
         graph_(optimise(graph, tapped_values(options.taps))),
-        placement_(graph_, options, chunk_images(options.max_batch, options.height, options.width),
-                   result_.plan) {}
+        placement_(graph_, options, division.images, result_.plan) {}
 
   CompiledNetwork compile() {
     result_.input = placement_.slot(graph_.input);
@@ -205,18 +201,10 @@ class Compiler {
 
 }  // namespace
 
-int64_t chunk_images(int64_t max_batch, int64_t height, int64_t width) {
-  const int64_t fitting =
-      std::max<int64_t>(1, kChunkPixels / std::max<int64_t>(1, height) / std::max<int64_t>(1, width));
-  const int64_t most = std::min({max_batch, kChunkImages, fitting});
-  const int64_t chunks = (max_batch + most - 1) / most;
-  return (max_batch + chunks - 1) / chunks;
-}
-
 CompiledNetwork compile(OnednnContext& context, const Graph& graph, const NetworkOptions& options,
-                        int threads) {
+                        const Division& division) {
   check_options(graph, options);
-  return Compiler(context, graph, options, threads).compile();
+  return Compiler(context, graph, options, division).compile();
 }
 
 }  // namespace branchsae::cpu

@@ -148,14 +148,17 @@ class Convolution final : public Layer {
         plan_(std::move(plan)),
         copies_src_(plan_.src.block != src.layout.block),
         copies_dst_(plan_.dst.block != dst.layout.block),
-        weight_(context, padded_weight(op, plan_.src, plan_.dst), plan_.primitive.weights_desc(), op.groups),
-        bias_(context, padded_vector(*op.bias, plan_.dst.padded_channels()), plan_.primitive.bias_desc()) {
+        weight_(std::make_shared<PackedWeights>(context, padded_weight(op, plan_.src, plan_.dst),
+                                                plan_.primitive.weights_desc(), op.groups)),
+        bias_(std::make_shared<PackedWeights>(context, padded_vector(*op.bias, plan_.dst.padded_channels()),
+                                              plan_.primitive.bias_desc())) {
     info.implementation = plan_.primitive.impl_info_str();
     const HostTensor& w = *op.weight;
     info.flops = 2 * w.size() * dst.layout.n * dst.layout.h * dst.layout.w;
   }
 
-  int64_t weight_bytes() const override { return weight_.size_bytes() + bias_.size_bytes(); }
+  LayerPtr clone() const override { return std::make_unique<Convolution>(*this); }
+  int64_t weight_bytes() const override { return weight_->size_bytes() + bias_->size_bytes(); }
 
   int64_t scratch_bytes() const override {
     return scratchpad_bytes() + (copies_src_ ? copy_bytes(plan_.src) : 0) +
@@ -200,8 +203,8 @@ class Convolution final : public Layer {
     for (int64_t first = 0; first < plan_.src.n; first += plan_.images) {
       const auto call = static_cast<size_t>(first / plan_.images);
       primitive_.set(call, DNNL_ARG_SRC, memory(desc.src_desc(), src_.plane(first, 0)));
-      primitive_.set(call, DNNL_ARG_WEIGHTS, weight_.memory());
-      primitive_.set(call, DNNL_ARG_BIAS, bias_.memory());
+      primitive_.set(call, DNNL_ARG_WEIGHTS, weight_->memory());
+      primitive_.set(call, DNNL_ARG_BIAS, bias_->memory());
       primitive_.set(call, DNNL_ARG_DST, memory(desc.dst_desc(), dst_.plane(first, 0)));
       primitive_.set(call, DNNL_ARG_SCRATCHPAD, memory(desc.scratchpad_desc(), scratch));
     }
@@ -211,7 +214,7 @@ class Convolution final : public Layer {
   Slot src_slot_, dst_slot_;
   Plan plan_;
   bool copies_src_, copies_dst_;
-  PackedWeights weight_, bias_;
+  std::shared_ptr<const PackedWeights> weight_, bias_;
   Blob own_src_, own_dst_;  ///< the operands
   Blob src_, dst_;          ///< what oneDNN reads and writes: the operands or copies of them
   BoundPrimitive primitive_;

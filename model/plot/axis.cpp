@@ -74,6 +74,18 @@ Axis round_axis(std::string label, bool log, double low, double high) {
   return axis;
 }
 
+Axis exact_axis(std::string label, bool log, double low, double high) {
+  Axis axis = round_axis(std::move(label), log, low, high);
+  if (!(high > low)) return axis;
+  axis.low = low;
+  axis.high = high;
+  const double slack = 1e-9;
+  std::erase_if(axis.ticks, [&](const Tick& tick) {
+    return axis.place(tick.value) < -slack || axis.place(tick.value) > 1 + slack;
+  });
+  return axis;
+}
+
 Axis axis_at(std::string label, bool log, std::vector<Tick> ticks) {
   std::ranges::sort(ticks, {}, &Tick::value);
   const double first = ticks.front().value, last = ticks.back().value;

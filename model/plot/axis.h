@@ -24,6 +24,9 @@ struct Axis {
 /// is above 0; equal or unordered limits are widened.
 Axis round_axis(std::string label, bool log, double low, double high);
 
+/// The same with exactly these limits, and only the ticks between them: for a range that is known.
+Axis exact_axis(std::string label, bool log, double low, double high);
+
 /// Ticks at these values; the axis reaches a little beyond them. At least one value.
 Axis axis_at(std::string label, bool log, std::vector<Tick> ticks);
 

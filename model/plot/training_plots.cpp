@@ -65,7 +65,7 @@ std::vector<Json> parse_lines(const std::string& text) {
 Panel curve_panel(const char* title, const char* label, Points points) {
   Panel panel;
   panel.title = title;
-  panel.x = round_axis("tokens", false, 0, points.empty() ? 1 : points.back().first);
+  panel.x = exact_axis("tokens", false, 0, points.empty() ? 1 : points.back().first);
   panel.curves = {{"", std::move(points), false}};
   panel.y = axis_for(label, heights(panel.curves));
   return panel;
@@ -189,7 +189,7 @@ std::string density_plot(const std::string& tap, const SaeMetrics& metrics) {
   }
   panel.x = bins.empty()
                 ? round_axis("density", true, 1e-3, 1)
-                : round_axis("density", true, edge(bins.begin()->first), edge(bins.rbegin()->first + 1));
+                : exact_axis("density", true, edge(bins.begin()->first), edge(bins.rbegin()->first + 1));
   panel.y = round_axis("latents", false, 0, static_cast<double>(most));
   return draw(tap + ": density of the latents", {panel});
 }
