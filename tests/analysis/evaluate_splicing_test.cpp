@@ -32,7 +32,7 @@ class ArrayImages final : public ImageSource {
   int64_t width() const override { return shape_[3]; }
   int64_t channels() const override { return shape_[1]; }
   std::string fingerprint() const override { return "golden"; }
-  std::string read(int64_t index, void* dst) const override {
+  std::string read(int64_t index, void* dst, const CropDraw&) const override {
     const int64_t count = image_bytes() / 4;
     std::memcpy(dst, pixels_.data() + index * count, static_cast<size_t>(image_bytes()));
     return "";

@@ -67,6 +67,14 @@ class Benchmarks(unittest.TestCase):
                 for field in ("tokens_per_s", "ms_median", "percent_of_gemm", "gemm_gflops"):
                     self.assertGreater(result[field], 0, field)
 
+    def test_decoding_at_a_fraction_is_faster_where_photos_are_large(self):
+        done = run("bench_decode", "--pictures", "2", "--seconds", "1", "--json")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        small, _, large = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual(small["mean_difference"], 0)
+        self.assertLess(large["mean_difference"], 2)
+        self.assertGreater(large["images_per_s"], large["images_per_s_full"])
+
     def test_tokens_and_a_start_from_files(self):
         with tempfile.TemporaryDirectory() as folder:
             tokens, start = pathlib.Path(folder, "tokens.npy"), pathlib.Path(folder, "start.safetensors")
