@@ -33,7 +33,7 @@ std::string timing_text(const TrainTimings& timings) {
   Table table({{"time went to"}, {"s", kRight}, {"share", kRight}});
   const double total = timings.total > 0 ? timings.total : 1;
   for (const auto& [part, seconds] : timed_parts(timings)) {
-    if (seconds < 0.005) continue;
+    if (seconds < 0.0005 * total) continue;  // 0.0 %
     table.row(
         {words_for(part), fmt::format("{:.2f}", seconds), fmt::format("{:.1f} %", 100 * seconds / total)});
   }

@@ -56,11 +56,12 @@ void check_taps(const Graph& graph, const std::vector<std::string>& names) {
 std::vector<SweepMember> chosen_sweep(const Context& context, const std::vector<std::string>& texts) {
   if (texts.empty()) return {};
   try {
+    const std::vector<SweepMember> members = plan_sweep(texts);
     for (const std::string& key : swept_keys(texts)) {
       if (context.options.source(key) == OptionSet::Source::kFlag)
         throw InputError(fmt::format("varies '{}': leave out --{}", key, key));
     }
-    return plan_sweep(texts);
+    return members;
   } catch (const InputError& error) {
     const std::string text = error.what();
     throw InputError(text.starts_with("--sweep") ? text : "--sweep " + text);
