@@ -106,7 +106,8 @@ void TrainJob::plan(const Graph& graph, const ImageSource& images) {
 
   MemoryPlan memory;
   memory.add_buffers(sizes_, members_.front()->info().taps);
-  for (const auto& member : members_) memory.add_autoencoders(member->info().options, member->info().taps);
+  for (const auto& member : members_)
+    memory.add_autoencoders(device_, member->info().options, member->info().taps);
   check_memory(device_, options_, memory);
   const auto train_images = static_cast<int64_t>(split_.train.size());
   skipped_ = std::make_unique<SkippedImages>(images, train_images, options_.strict);

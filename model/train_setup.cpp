@@ -180,13 +180,19 @@ void MemoryPlan::add_buffers(const RoundSizes& sizes, const std::vector<RunTap>&
   }
 }
 
-/// Copies of W: itself, packed, two moments, gradient.
-void MemoryPlan::add_autoencoders(const TrainOptions& options, const std::vector<RunTap>& taps) {
+/// Copies of W: itself, packed, two moments, gradient. On the host, while a checkpoint is written, once more
+/// itself and the moments; the members of a sweep write theirs one after the other.
+void MemoryPlan::add_autoencoders(const Device& device, const TrainOptions& options,
+                                  const std::vector<RunTap>& taps) {
+  const int matrices = options.tied ? 1 : 2;
+  double of_checkpoint = 0;
   for (const RunTap& tap : taps) {
-    const double weights = static_cast<double>(tap.n) * static_cast<double>(tap.d);
-    autoencoders += weights * (options.tied ? 5 : 9) * sizeof(float);
+    const double weights = static_cast<double>(tap.n) * static_cast<double>(tap.d) * sizeof(float);
+    autoencoders += weights * (options.tied ? 5 : 9);
+    if (device.backend().is_host()) of_checkpoint += weights * 3 * matrices;
     ++count;
   }
+  checkpoint = std::max(checkpoint, of_checkpoint);
 }
 
 void check_memory(const Device& device, const TrainOptions& options, const MemoryPlan& plan) {
@@ -195,13 +201,12 @@ void check_memory(const Device& device, const TrainOptions& options, const Memor
   if (plan.bytes() <= limit || !(given || device.backend().is_host())) return;
   const std::string members =
       options.sweep.empty() ? "" : fmt::format(" of {} sweep members", options.sweep.size());
-  throw InputError(
-      fmt::format("token buffers ({:.2f} GiB) and {} autoencoder{}{} ({:.2f} GiB) need more than the {:.2f} "
-                  "GiB {}; lower "
-                  "--buffer-tokens, --expansion or the number of {}",
-                  gib(plan.buffers), plan.count, plan.count == 1 ? "" : "s", members, gib(plan.autoencoders),
-                  gib(limit), given ? "of --max-memory" : "of this machine",
-                  options.sweep.empty() ? "taps" : "taps or combinations"));
+  throw InputError(fmt::format(
+      "token buffers ({:.2f} GiB) and {} autoencoder{}{} ({:.2f} GiB) need more than the {:.2f} "
+      "GiB {}; lower --buffer-tokens, --expansion or the number of {}",
+      gib(plan.buffers), plan.count, plan.count == 1 ? "" : "s", members,
+      gib(plan.autoencoders + plan.checkpoint), gib(limit), given ? "of --max-memory" : "of this machine",
+      options.sweep.empty() ? "taps" : "taps or combinations"));
 }
 
 CacheBudget plan_cache(const Device& device, const TrainOptions& options, const RoundSizes& sizes,

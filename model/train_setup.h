@@ -40,11 +40,12 @@ SaePrecision choose_precision(const Backend& backend, std::optional<SaePrecision
 /// What a job needs beside the network, about. In double: absurd sizes must not wrap round.
 struct MemoryPlan {
   double buffers = 0, autoencoders = 0;  ///< bytes
+  double checkpoint = 0;                 ///< bytes while one is written
   int64_t count = 0;                     ///< autoencoders
   void add_buffers(const RoundSizes& sizes, const std::vector<RunTap>& taps);
   /// Those of one run, or of one member of a sweep.
-  void add_autoencoders(const TrainOptions& options, const std::vector<RunTap>& taps);
-  double bytes() const { return buffers + autoencoders; }
+  void add_autoencoders(const Device& device, const TrainOptions& options, const std::vector<RunTap>& taps);
+  double bytes() const { return buffers + autoencoders + checkpoint; }
 };
 
 /// Throws InputError when token buffers and autoencoders alone exceed options.max_memory, or the machine.
