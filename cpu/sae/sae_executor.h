@@ -23,4 +23,13 @@ struct SaeStepTimes {
 /// Throws InputError when `executor` was not made by make_cpu_sae.
 SaeStepTimes take_step_times(SaeExecutor& executor);
 
+/// How tiles of tokens were encoded since the last call. For benchmarks.
+struct EncodeCounts {
+  int64_t dense = 0, sparse = 0, bf16 = 0;  ///< tiles; those done again in fp32 count there
+  int64_t scored_tokens = 0;                ///< tokens of which every latent was scored exactly
+};
+
+/// Throws InputError as above.
+EncodeCounts take_encode_counts(SaeExecutor& executor);
+
 }  // namespace branchsae::cpu
