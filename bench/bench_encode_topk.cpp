@@ -24,10 +24,10 @@ double encode_bytes(const SaeSpec& spec) {
          8 * b * static_cast<double>(spec.k);
 }
 
-std::vector<double> time_encode(SaeExecutor& sae, const Meter& meter, double density) {
+std::vector<double> time_encode(SaeExecutor& sae, const Meter& meter, const bench::SaeOptions& options) {
   const SaeSpec& spec = sae.spec();
   const int64_t rows = spec.max_batch;
-  const bench::TokenBatches inputs(meter, spec, density);
+  const bench::TokenBatches inputs(meter, spec, options);
   auto values = meter.device().backend().buffer<float>(rows * spec.k, "values");
   auto indices = meter.device().backend().buffer<int32_t>(rows * spec.k, "indices");
   return meter.time([&](int64_t run) {
@@ -42,7 +42,7 @@ nlohmann::json run_case(const SaeSpec& spec, const bench::SaeOptions& options, c
   const double share = std::min(1.0, options.meter.seconds / 6);
   double gemm = meter.gemm_flops(spec.precision, spec.max_batch, spec.n, spec.d, share);
   const double copy = meter.copy_bytes_per_second(share / 4);
-  const std::vector<double> seconds = time_encode(*sae, meter, options.density);
+  const std::vector<double> seconds = time_encode(*sae, meter, options);
   gemm = std::max(gemm, meter.gemm_flops(spec.precision, spec.max_batch, spec.n, spec.d, share));
 
   const double median = quantile(seconds, 0.5), flop = bench::encode_flop(spec);

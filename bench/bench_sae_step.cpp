@@ -36,6 +36,16 @@ nlohmann::json phase_fields(SaeExecutor& sae, double tokens) {
           {"update", 1e9 * phases.update / tokens}};
 }
 
+/// Shares of the tiles of tokens that were encoded in each way.
+nlohmann::json tile_fields(SaeExecutor& sae, double tokens) {
+  const cpu::EncodeCounts counts = cpu::take_encode_counts(sae);
+  const auto tiles = static_cast<double>(std::max<int64_t>(counts.dense + counts.sparse + counts.bf16, 1));
+  return {{"dense", static_cast<double>(counts.dense) / tiles},
+          {"sparse", static_cast<double>(counts.sparse) / tiles},
+          {"bf16", static_cast<double>(counts.bf16) / tiles},
+          {"all_scored", static_cast<double>(counts.scored_tokens) / tokens}};
+}
+
 struct Limits {
   double gemm = 0;  ///< FLOP/s of the encode's product alone
   double fma = 0, copy = 0;
@@ -57,14 +67,17 @@ nlohmann::json run_case(const SaeSpec& spec, const bench::SaeOptions& options, c
 
   Limits limits;
   limits.measure(meter, spec);
-  const bench::TokenBatches inputs(meter, spec, options.density);
+  const bench::TokenBatches inputs(meter, spec, options);
   SaeExecutor& executor = *sae;
   SaeStep step;
   const auto one_step = [&](int64_t run) {
     executor.step(meter.stream(), inputs.of(run), step);
     ++step.adam_step;
   };
-  if (meter.on_host()) cpu::take_step_times(executor);  // what the check took
+  if (meter.on_host()) {  // what the check took
+    cpu::take_step_times(executor);
+    cpu::take_encode_counts(executor);
+  }
   const std::vector<double> seconds = meter.time(one_step);
   const auto batch = static_cast<double>(spec.max_batch);
   limits.measure(meter, spec);
@@ -88,6 +101,7 @@ nlohmann::json run_case(const SaeSpec& spec, const bench::SaeOptions& options, c
     result["fma_gflops"] = 1e-9 * limits.fma;
     result["percent_of_fma"] = limits.fma > 0 ? 100 * flop / median / limits.fma : 0.0;
     result["thread_ns_per_token"] = phase_fields(executor, batch * static_cast<double>(step.adam_step - 1));
+    result["tiles"] = tile_fields(executor, batch * static_cast<double>(step.adam_step - 1));
   } else {
     result["copy_gb_s"] = 1e-9 * limits.copy;
     result["percent_of_copy"] = 100 * step_bytes(spec) / median / limits.copy;
@@ -105,6 +119,7 @@ void print_header(const nlohmann::json& first, const Meter& meter) {
       "gradient error\n",
       first["device"].get<std::string>(), first["kernels"].get<std::string>(),
       meter.on_host() ? "  %FMA GFLOP/s  ns/token of one thread: encode, decode, sort, update"
+                        "  % of tiles dense, sparse, bf16"
                       : " %copy   GB/s");
 }
 
@@ -117,6 +132,9 @@ void print_row(const nlohmann::json& r) {
     fmt::print("  {:>6.1f} {:>6.0f}  {:>6.0f} {:>6.0f} {:>6.0f} {:>6.0f}", number(r["percent_of_fma"]),
                number(r["fma_gflops"]), number(ns["encode_select"]), number(ns["decode_gradient"]),
                number(ns["sort"]), number(ns["update"]));
+    const auto& tiles = r["tiles"];
+    fmt::print(" {:>4.0f} {:>4.0f} {:>4.0f}", 100 * number(tiles["dense"]), 100 * number(tiles["sparse"]),
+               100 * number(tiles["bf16"]));
   } else {
     fmt::print("  {:>6.1f} {:>6.0f}", number(r["percent_of_copy"]), number(r["copy_gb_s"]));
   }

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <fstream>
 
 #include "engine/error.h"
+#include "engine/npy.h"
 #include "engine/random.h"
 
 namespace branchsae::bench {
@@ -41,6 +43,39 @@ std::vector<Selection> encode(SaeExecutor& sae, const Meter& meter, const HostTe
       selected[i / static_cast<size_t>(k)].push_back({latents[i], static_cast<double>(kept[i])});
   }
   return selected;
+}
+
+/// Of a file of tokens [N, d].
+NpyHeader token_header(const std::string& path) {
+  NpyHeader header = read_npy_header(path);
+  if (header.dtype != "<f4" || header.shape.size() != 2)
+    throw InputError(fmt::format("{}: tokens must be float32 [N, d], not {} {}", path, header.dtype,
+                                 to_string(header.shape)));
+  return header;
+}
+
+constexpr int64_t kMostRows = 1 << 16;
+
+/// Up to `rows` of them, at least one batch.
+HostTensor read_tokens(const std::string& path, const SaeSpec& spec, int64_t rows) {
+  const NpyHeader header = token_header(path);
+  if (header.shape[1] != spec.d || header.shape[0] < spec.max_batch)
+    throw InputError(fmt::format("{}: a batch needs [{}, {}], the file has {}", path, spec.max_batch, spec.d,
+                                 to_string(header.shape)));
+  HostTensor tokens({std::min(rows, header.shape[0]), spec.d});
+  std::ifstream file(path, std::ios::binary);
+  file.seekg(header.data_offset);
+  file.read(reinterpret_cast<char*>(tokens.data()), tokens.size() * static_cast<int64_t>(sizeof(float)));
+  if (!file) throw Error(path + ": cannot be read");
+  return tokens;
+}
+
+/// What makes the mean square of a value 1, as training scales tokens.
+float unit_scale(const HostTensor& tokens) {
+  double squares = 0;
+  for (const float value : tokens.values())
+    squares += static_cast<double>(value) * static_cast<double>(value);
+  return squares > 0 ? static_cast<float>(std::sqrt(static_cast<double>(tokens.size()) / squares)) : 1.0F;
 }
 
 HostTensor first_rows(const HostTensor& tokens, int64_t rows) {
@@ -95,11 +130,17 @@ void add_sae_options(CLI::App& app, SaeOptions& options) {
   app.add_flag("--untied,!--tied", options.untied, "own decoder weights");
   app.add_option("--density", options.density, "share of input values that are not zero")
       ->capture_default_str();
+  app.add_option("--tokens", options.tokens,
+                 ".npy file of float32 [N, d] (branchsae capture --tokens); d, and n = 16 d, come from it");
   add_meter_options(app, options.meter);
 }
 
 std::vector<SaeSpec> sae_specs(const SaeOptions& options, const Meter& meter) {
   std::vector<std::string> shapes = options.shapes;
+  if (shapes.empty() && !options.tokens.empty()) {
+    const Shape shape = token_header(options.tokens).shape;
+    shapes = {fmt::format("{},{},{}", std::min<int64_t>(4096, shape[0]), shape[1], 16 * shape[1])};
+  }
   if (shapes.empty()) {
     shapes = meter.on_host() ? std::vector<std::string>{"4096,64,1024", "4096,128,2048", "2048,528,8448"}
                              : std::vector<std::string>{"65536,48,768", "65536,128,2048", "16384,512,8192"};
@@ -138,11 +179,17 @@ SaeParameters random_parameters(const SaeSpec& spec) {
   return p;
 }
 
-TokenBatches::TokenBatches(const Meter& meter, const SaeSpec& spec, double density)
+TokenBatches::TokenBatches(const Meter& meter, const SaeSpec& spec, const SaeOptions& options)
     : rows_(spec.max_batch), d_(spec.d) {
+  if (!options.tokens.empty()) {
+    const HostTensor tokens = read_tokens(options.tokens, spec, kMostRows);
+    for (int64_t begin = 0; begin + rows_ <= tokens.dim(0); begin += rows_)
+      batches_.push_back(meter.upload(tokens.data() + begin * d_, rows_ * d_));
+    return;
+  }
   const int64_t count = meter.rotated(rows_ * d_ * static_cast<int64_t>(sizeof(float)));
   for (int64_t i = 0; i < count; ++i) {
-    const HostTensor x = random_tokens(rows_, d_, density, static_cast<uint64_t>(10 + i));
+    const HostTensor x = random_tokens(rows_, d_, options.density, static_cast<uint64_t>(10 + i));
     batches_.push_back(meter.upload(x.data(), x.size()));
   }
 }
@@ -152,8 +199,11 @@ View<const float, 2> TokenBatches::of(int64_t run) const {
 }
 
 SaeCase make_sae_case(const SaeSpec& spec, const SaeOptions& options, const Meter& meter) {
-  SaeCase made{random_parameters(spec), meter.device().backend().make_sae(spec),
-               random_tokens(std::min<int64_t>(spec.max_batch, 64), spec.d, options.density, 10)};
+  const int64_t rows = std::min<int64_t>(spec.max_batch, 64);
+  HostTensor tokens = options.tokens.empty() ? random_tokens(rows, spec.d, options.density, 10)
+                                             : read_tokens(options.tokens, spec, rows);
+  SaeCase made{random_parameters(spec), meter.device().backend().make_sae(spec), std::move(tokens)};
+  if (!options.tokens.empty()) made.parameters.scale = unit_scale(made.check_tokens);
   made.sae->load_sync(made.parameters);
   return made;
 }
@@ -223,6 +273,7 @@ nlohmann::json case_fields(const char* name, const SaeExecutor& sae, const SaeOp
                         {"density", options.density},
                         {"kernels", sae.description()},
                         {"tokens_per_s", static_cast<double>(spec.max_batch) / quantile(seconds, 0.5)}};
+  if (!options.tokens.empty()) fields["tokens"] = options.tokens;
   fields.update(device_fields(meter));
   fields.update(time_fields(seconds));
   return fields;

@@ -20,8 +20,9 @@ struct SaeOptions {
   int64_t k = 32;
   bool untied = false;
   double density = 1;
+  std::string tokens;  ///< an .npy file [N, d] to take tokens from; empty: random ones
 };
-/// --shape, --k, --precision, --untied, --density and the meter's.
+/// --shape, --k, --precision, --untied, --density, --tokens and the meter's.
 void add_sae_options(CLI::App& app, SaeOptions& options);
 /// The shapes asked for, else the usual ones of the device's kind. Throws InputError.
 std::vector<SaeSpec> sae_specs(const SaeOptions& options, const Meter& meter);
@@ -31,10 +32,11 @@ HostTensor random_tokens(int64_t rows, int64_t d, double density, uint64_t seed)
 /// Random rows of norm 1/2, no biases.
 SaeParameters random_parameters(const SaeSpec& spec);
 
-/// Batches of random tokens on the device, so many that none is still in a cache when it comes again.
+/// Batches of tokens on the device: of the file, one after another and over again, or random ones, so many
+/// that none is still in a cache when it comes again.
 class TokenBatches {
  public:
-  TokenBatches(const Meter& meter, const SaeSpec& spec, double density);
+  TokenBatches(const Meter& meter, const SaeSpec& spec, const SaeOptions& options);
   /// The one that this call takes.
   View<const float, 2> of(int64_t run) const;
 

@@ -96,8 +96,8 @@ Parameters::Parameters(const SaeSpec& spec, const SaeLayout& layout, bool bf16)
 }
 
 int64_t Parameters::size_bytes() const {
-  return w.size_bytes() + w_dec.size_bytes() + packed.size_bytes() + pairs.size_bytes() +
-         b_enc.size_bytes() + b_pre.size_bytes();
+  return w.size_bytes() + w_dec.size_bytes() + packed.size_bytes() + pairs.size_bytes() + b_enc.size_bytes() +
+         b_pre.size_bytes();
 }
 
 Moments::Moments(const SaeSpec& spec, const SaeLayout& layout) {
@@ -351,10 +351,9 @@ std::string CpuSae::description() const {
 int64_t CpuSae::memory_bytes() const {
   int64_t sum = parameters_.size_bytes() + moments_.size_bytes() + last_fired_.size_bytes();
   for (const TileWorkspace& work : work_) sum += work.size_bytes();
-  for (const Array<float>* array :
-       {&tile_token_sums_, &tile_residual_sums_, &partial_, &partial_dec_, &partial_b_enc_, &slices_,
-        &panel_b_pre_, &row_squares_, &row_roundings_, &b_pre_gradient_, &shifted_bias_, &dead_panels_,
-        &dead_bias_}) {
+  for (const Array<float>* array : {&tile_token_sums_, &tile_residual_sums_, &partial_, &partial_dec_,
+                                    &partial_b_enc_, &slices_, &panel_b_pre_, &row_squares_, &row_roundings_,
+                                    &b_pre_gradient_, &shifted_bias_, &dead_panels_, &dead_bias_}) {
     sum += array->size_bytes();
   }
   return sum + tile_sums_.size_bytes() + partial_fired_.size_bytes() + pairs_.size_bytes() +

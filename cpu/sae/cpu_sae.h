@@ -16,12 +16,12 @@ struct Parameters {
   const Array<float>& decoder() const { return w_dec.size() > 0 ? w_dec : w; }
   Array<float>& decoder() { return w_dec.size() > 0 ? w_dec : w; }
 
-  Array<float> w;       ///< [n, d_padded]
-  Array<float> w_dec;   ///< [n, d_padded], empty when tied
-  Array<float> packed;  ///< [panels][d][64], always equal to w
+  Array<float> w;         ///< [n, d_padded]
+  Array<float> w_dec;     ///< [n, d_padded], empty when tied
+  Array<float> packed;    ///< [panels][d][64], always equal to w
   Array<uint32_t> pairs;  ///< [panels][d / 2 rounded up][64], w in bf16; may be empty
-  Array<float> b_enc;   ///< [panels * 64], -infinity in padding
-  Array<float> b_pre;   ///< [d_padded]
+  Array<float> b_enc;     ///< [panels * 64], -infinity in padding
+  Array<float> b_pre;     ///< [d_padded]
   float scale = 1.0F;
 };
 
@@ -136,7 +136,7 @@ class CpuSae final : public SaeExecutor {
   double bias_norm_ = 0;        ///< at least any |b_enc|
   double pre_bias_norm_ = 0;    ///< |b_pre|
   double largest_bias_ = 0;     ///< at least any |shifted bias|
-  Array<float> shifted_bias_;  ///< [panels * 64] b_enc - W b_pre
+  Array<float> shifted_bias_;   ///< [panels * 64] b_enc - W b_pre
   bool shifted_bias_valid_ = false;
 
   std::vector<TileWorkspace> work_;
@@ -157,9 +157,9 @@ class CpuSae final : public SaeExecutor {
   // AuxK.
   Array<int32_t> dead_;  ///< [n], the first dead_count_ in ascending order
   int64_t dead_count_ = 0;
-  Array<float> dead_panels_;  ///< [panels][d][64]
+  Array<float> dead_panels_;    ///< [panels][d][64]
   Array<uint32_t> dead_pairs_;  ///< [panels][d / 2 rounded up][64]; may be empty
-  Array<float> dead_bias_;    ///< [panels * 64]
+  Array<float> dead_bias_;      ///< [panels * 64]
 };
 
 /// Processor seconds of this thread: unlike wall time they leave out what other programs took.

@@ -187,7 +187,8 @@ HWY_INLINE void encode_block(const EncodeChunk& a, int64_t row, int64_t panel, i
   for (; j < a.d; ++j, w += kPanel) multiply_add(x + j, stride, w, s);
 
   BRANCHSAE_UNROLL
-  for (int r = 0; r < kRows; ++r) finish_row<kFirstChunk, kBlockVectors>(a.screen, row + r, panel, column, s.v[r]);
+  for (int r = 0; r < kRows; ++r)
+    finish_row<kFirstChunk, kBlockVectors>(a.screen, row + r, panel, column, s.v[r]);
 }
 
 template <bool kFirstChunk>
@@ -206,7 +207,8 @@ HWY_INLINE void encode_panels(const EncodeChunk& a) {
 }
 
 // One token's nonzeros of one block of columns against kPanels neighbouring panels, added to what earlier
-// blocks left in `sums`. Two panels give the eight independent sums that the latency of multiply-adds asks for.
+// blocks left in `sums`. Two panels give the eight independent sums that the latency of multiply-adds asks
+// for.
 template <bool kFirstChunk, int kPanels>
 HWY_INLINE void sparse_row(const EncodeChunk& a, int64_t row, int64_t panel, int64_t block) {
   constexpr int kVectors = kPanel / kN;

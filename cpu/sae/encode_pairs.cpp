@@ -1,5 +1,5 @@
-// Pre-activations from pairs of bf16. Written with intrinsics: the vector library of the other kernels does not
-// know the instruction, which multiplies twice as many numbers as a fused multiply-add.
+// Pre-activations from pairs of bf16. Written with intrinsics: the vector library of the other kernels does
+// not know the instruction, which multiplies twice as many numbers as a fused multiply-add.
 #include <algorithm>
 #include <cstring>
 
@@ -74,16 +74,14 @@ BRANCHSAE_BF16_INLINE void encode_block(const EncodePairs& a, int64_t row, int64
   for (int64_t j = 0; j < a.pairs; ++j, w += kPanel) {
     __m512bh weights[kVectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v)
-      weights[v] = reinterpret_cast<__m512bh>(_mm512_load_si512(w + 16 * v));
+    for (int v = 0; v < kVectors; ++v) weights[v] = reinterpret_cast<__m512bh>(_mm512_load_si512(w + 16 * v));
     if (upcoming != nullptr && j % 4 == 0) {
       _mm_prefetch(reinterpret_cast<const char*>(upcoming), _MM_HINT_T1);
       upcoming += 16;
     }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      const auto token =
-          reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(x[r * stride + j])));
+      const auto token = reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(x[r * stride + j])));
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) s.v[r][v] = _mm512_dpbf16_ps(s.v[r][v], weights[v], token);
     }

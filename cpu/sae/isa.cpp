@@ -46,8 +46,8 @@ Isa choose_isa() {
   for (const Isa isa : kIsaLevels) {
     if (isa_name(isa) == text) return best_isa_up_to(isa);
   }
-  throw InputError(fmt::format(
-      "BRANCHSAE_SIMD is \"{}\"; it must be scalar, simd128, avx2, avx512 or avx512bf16", text));
+  throw InputError(
+      fmt::format("BRANCHSAE_SIMD is \"{}\"; it must be scalar, simd128, avx2, avx512 or avx512bf16", text));
 }
 
 const SaeKernels& sae_kernels(Isa isa) {

@@ -14,8 +14,9 @@ std::string_view isa_name(Isa isa);
 /// The best level that this build and this processor have.
 Isa best_isa();
 
-/// best_isa(), limited by the environment variable BRANCHSAE_SIMD=scalar|avx2|avx512|avx512bf16 (read at every
-/// call). A level that the processor lacks gives the best one below it. Throws InputError for another value.
+/// best_isa(), limited by the environment variable BRANCHSAE_SIMD=scalar|avx2|avx512|avx512bf16 (read at
+/// every call). A level that the processor lacks gives the best one below it. Throws InputError for another
+/// value.
 Isa choose_isa();
 
 }  // namespace branchsae::cpu

@@ -1,6 +1,7 @@
 #pragma once
-/// The inner loops of the k-sparse autoencoder, one table for each instruction set. Sums may round differently
-/// between levels, never between runs. Pointers are 64-byte aligned and never overlap unless said otherwise.
+/// The inner loops of the k-sparse autoencoder, one table for each instruction set. Sums may round
+/// differently between levels, never between runs. Pointers are 64-byte aligned and never overlap unless said
+/// otherwise.
 ///
 /// TopK goes in two stages. An encode computes all pre-activations fast and only so exact that an error bound
 /// is known: in fp32 over all columns or over those not zero, or in bf16. What the bound leaves possible, few
@@ -98,8 +99,8 @@ struct EncodePairs {
 struct RoundTokens {
   const float* xs;  ///< [rows, x_stride]
   int64_t x_stride, rows, d_padded;
-  float* squares;    ///< [rows] (out)
-  uint32_t* pairs;   ///< [rows, pair_stride] (out); null: not wanted, nor is `errors`
+  float* squares;   ///< [rows] (out)
+  uint32_t* pairs;  ///< [rows, pair_stride] (out); null: not wanted, nor is `errors`
   int64_t pair_stride;
   float* errors;  ///< [rows] sum of squares of what rounding changed (out)
 };
@@ -112,8 +113,8 @@ struct RoundPanel {
   float* errors;    ///< [64] sum of squares of what rounding changed (out)
 };
 
-/// What pre-activations are computed from when their bits count: u = bias + W_i . x in an order of its own, so
-/// that u does not depend on how the latent was found.
+/// What pre-activations are computed from when their bits count: u = bias + W_i . x in an order of its own,
+/// so that u does not depend on how the latent was found.
 struct Scoring {
   const float* xs;  ///< [rows, x_stride], zero in padding
   int64_t x_stride;
@@ -144,10 +145,10 @@ struct Candidates {
 
 /// Room for the candidates of kLockstep tokens, one chunk's and those before.
 struct SelectionWork {
-  int64_t stride;     ///< >= capacity + kChunk + 4 * kLanes
-  float* values;      ///< [kLockstep, stride]
-  int32_t* indices;   ///< [kLockstep, stride]
-  Key* keys;          ///< [kLockstep, stride]
+  int64_t stride;    ///< >= capacity + kChunk + 4 * kLanes
+  float* values;     ///< [kLockstep, stride]
+  int32_t* indices;  ///< [kLockstep, stride]
+  Key* keys;         ///< [kLockstep, stride]
 };
 
 /// Takes one chunk into the candidates; after the last one scores and selects exactly.

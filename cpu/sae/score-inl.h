@@ -1,6 +1,6 @@
 // Pre-activations whose bits count: each from its own row of W in one order of additions, whatever found the
-// latent. The rows are read again by the decode, which then has them in L1. Included once for each instruction
-// set.
+// latent. The rows are read again by the decode, which then has them in L1. Included once for each
+// instruction set.
 #if defined(BRANCHSAE_CPU_SAE_SCORE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef BRANCHSAE_CPU_SAE_SCORE_INL_H_
 #undef BRANCHSAE_CPU_SAE_SCORE_INL_H_
@@ -18,7 +18,8 @@ namespace branchsae::cpu::HWY_NAMESPACE {
 // Rows whose sums are kept lane by lane before their lanes are added, sixteen rows at once.
 constexpr int64_t kScoredRows = 64;
 
-// sums[i] = the bias in lane 0, plus the products of the row, lane by lane. kVectors: of a row; 0: any number.
+// sums[i] = the bias in lane 0, plus the products of the row, lane by lane. kVectors: of a row; 0: any
+// number.
 template <int kVectors>
 HWY_INLINE void multiply_rows(const Scoring& s, const float* HWY_RESTRICT x, const int32_t* latents,
                               int64_t count, float* HWY_RESTRICT sums) {
@@ -56,23 +57,23 @@ HWY_INLINE void multiply_rows(const Scoring& s, const float* x, const int32_t* l
   }
 }
 
-// values[i] = u of positions[i] for the token of a row; writes whole vectors.
-HWY_INLINE void score(const Scoring& s, int64_t row, const int32_t* positions, int64_t count,
+// values[i] = u of positions[i] for the token of a row; writes whole vectors of values, and up to 3 positions
+// beyond the count.
+HWY_INLINE void score(const Scoring& s, int64_t row, int32_t* positions, int64_t count,
                       float* HWY_RESTRICT values) {
-  const D d;
   const float* x = s.xs + row * s.x_stride;
   alignas(64) float sums[kScoredRows * kLanes];
-  int32_t latents[kScoredRows];
+  int32_t mapped[kScoredRows];
+  if (count > 0) std::fill_n(positions + count, round_up(count, 4) - count, positions[count - 1]);
   for (int64_t first = 0; first < count; first += kScoredRows) {
-    const int64_t some = std::min(kScoredRows, count - first), whole = round_up(some, kLanes);
-    for (int64_t i = 0; i < whole; ++i) {
-      const int32_t position = positions[first + std::min(i, some - 1)];
-      latents[i] = s.latents == nullptr ? position : s.latents[position];
+    const int64_t some = round_up(std::min(kScoredRows, count - first), 4);
+    const int32_t* latents = positions + first;
+    if (s.latents != nullptr) {
+      for (int64_t i = 0; i < some; ++i) mapped[i] = s.latents[latents[i]];
+      latents = mapped;
     }
-    multiply_rows(s, x, latents, round_up(some, 4), sums);
-    for (int64_t i = 0; i < some; i += kN) {
-      hn::StoreU(sum_rows(sums + i * kLanes), d, values + first + i);
-    }
+    multiply_rows(s, x, latents, some, sums);
+    for (int64_t i = 0; i < some; i += kN) hn::StoreU(sum_rows(sums + i * kLanes), D(), values + first + i);
   }
 }
 

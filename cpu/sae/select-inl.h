@@ -1,8 +1,8 @@
 // Screening and exact selection of the k largest pre-activations. Included once for each instruction set.
 //
-// First chunk: the maxima of 64 groups of latents give a value that at least k of them exceed; whatever is not
-// within twice the error bound of it cannot be selected. Later chunks bring what exceeds the threshold so far.
-// Bisection on bit patterns, which are ordered like the positive numbers they stand for, finds the k-th
+// First chunk: the maxima of 64 groups of latents give a value that at least k of them exceed; whatever is
+// not within twice the error bound of it cannot be selected. Later chunks bring what exceeds the threshold so
+// far. Bisection on bit patterns, which are ordered like the positive numbers they stand for, finds the k-th
 // largest. Four tokens go in lockstep, without branches on data, to hide the latency of a bisection.
 #if defined(BRANCHSAE_CPU_SAE_SELECT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef BRANCHSAE_CPU_SAE_SELECT_INL_H_
@@ -34,6 +34,7 @@ struct TokenLists {
   Key* keys[kTokens];
   int64_t counts[kTokens] = {};
   int32_t low[kTokens] = {}, high[kTokens] = {};  // bit patterns
+  float floor[kTokens] = {};                      // k values are expected above, when it is positive
 };
 
 HWY_INLINE TokenLists lists_in(const SelectionWork& work) {
@@ -72,8 +73,8 @@ HWY_INLINE void bisect(const T* values, int64_t count, int64_t k, int32_t& low, 
   high = (middle & few_or_exact) | (high & ~few_or_exact);
 }
 
-// The strict bound with at least k keys above it that is the highest, or one with exactly k; -1 if fewer than k
-// are positive. `count` is the length of the arrays, padding included.
+// The strict bound with at least k keys above it that is the highest, or one with exactly k; -1 if fewer than
+// k are positive. `count` is the length of the arrays, padding included.
 HWY_INLINE void bound_keys(const Key* const* keys, const int64_t* counts, int tokens, int64_t k,
                            int32_t* bounds) {
   constexpr int kSteps = 15;
@@ -94,9 +95,9 @@ HWY_INLINE void bound_keys(const Key* const* keys, const int64_t* counts, int to
     bounds[q] = low[q] > 0 || count_above(keys[q], counts[q], 0) >= k ? low[q] : -1;
 }
 
-// Of at least k latents the key is above `bound`, so what they are in truth is at least the least of such keys,
-// less the error. What can be selected reaches that, and is positive: `margin` 2 allows for the errors of both.
-// With 0 the caller has to look whether the errors mattered.
+// Of at least k latents the key is above `bound`, so what they are in truth is at least the least of such
+// keys, less the error. What can be selected reaches that, and is positive: `margin` 2 allows for the errors
+// of both. With 0 the caller has to look whether the errors mattered.
 HWY_INLINE float least_candidate(int32_t bound, float error, float margin) {
   if (bound < 0) return -error;
   return std::max(std::bit_cast<float>((bound + 1) << 16) - margin * error, -error);
@@ -124,8 +125,14 @@ HWY_INLINE void mask_keys(const Key* HWY_RESTRICT keys, int64_t columns, float l
   }
 }
 
-// Appends the positions of set bits. Most words have few: those are written without asking how many, since the
-// answer would be mispredicted.
+// Of a word that is not zero; std::countr_zero asks for that by a jump.
+HWY_INLINE int32_t lowest_bit(uint64_t bits) {
+  constexpr uint64_t kHighest = uint64_t{1} << 63;
+  return __builtin_ctzll(bits | kHighest);
+}
+
+// Appends the positions of set bits. Most words have few: those are written without asking how many, since
+// the answer would be mispredicted.
 HWY_INLINE int64_t list_masks(const uint64_t* HWY_RESTRICT masks, int64_t words, int64_t first,
                               int32_t* HWY_RESTRICT positions, int64_t count) {
   constexpr int kUsual = 6;
@@ -136,11 +143,11 @@ HWY_INLINE int64_t list_masks(const uint64_t* HWY_RESTRICT masks, int64_t words,
     int32_t* out = positions + count;
     BRANCHSAE_UNROLL
     for (int i = 0; i < kUsual; ++i) {
-      out[i] = base + std::countr_zero(bits);
+      out[i] = base + lowest_bit(bits);
       bits &= bits - 1;
     }
     if (many > kUsual) {
-      for (int i = kUsual; i < many; ++i, bits &= bits - 1) out[i] = base + std::countr_zero(bits);
+      for (int i = kUsual; i < many; ++i, bits &= bits - 1) out[i] = base + lowest_bit(bits);
     }
     count += many;
   }
@@ -233,12 +240,9 @@ HWY_INLINE void score_list(const SelectChunk& a, int64_t row, int q, TokenLists&
   for (int64_t i = count; i < end; i += kN) hn::StoreU(hn::Zero(d), d, values + i);
 }
 
-// A list whose errors were not allowed for holds all k largest when k of them exceed whatever was left out.
-HWY_INLINE bool surely_complete(const SelectChunk& a, int64_t row, int32_t bound, const float* values,
-                                int64_t count) {
-  if (bound < 0) return true;
-  const float left_out = (std::bit_cast<float>((bound + 1) << 16) + a.errors[row]) * 1.000001F;
-  return count_above(values, round_up(count, kN), std::bit_cast<int32_t>(left_out)) >= a.selection.k;
+// More than anything that a list leaves out whose errors were not allowed for.
+HWY_INLINE float left_out(int32_t bound, float error) {
+  return bound < 0 ? 0.0F : (std::bit_cast<float>((bound + 1) << 16) + error) * 1.000001F;
 }
 
 // Ties at the k-th value: `above` is less than k, and the lowest indices among the equal ones fill up.
@@ -286,9 +290,14 @@ HWY_INLINE void narrow(TokenLists& c, int tokens, int64_t k) {
   for (int q = 0; q < kTokens; ++q) {
     c.low[q] = c.high[q] = 0;
     if (q >= tokens || c.counts[q] <= k) continue;
-    all_short = all_short && c.counts[q] <= kShortList;
-    if (count_above(c.values[q], round_up(c.counts[q], kN), 0) <= k) continue;
-    c.high[q] = std::bit_cast<int32_t>(largest(c.values[q], c.counts[q]));
+    const int64_t count = round_up(c.counts[q], kN);
+    all_short = all_short && count <= kShortList;
+    int32_t start = std::bit_cast<int32_t>(std::max(c.floor[q], 0.0F));
+    int64_t above = count_above(c.values[q], count, start);
+    if (above < k) above = count_above(c.values[q], count, start = 0);
+    c.low[q] = c.high[q] = start;
+    if (above > k) c.high[q] = std::bit_cast<int32_t>(largest(c.values[q], count));
+    if (above < k) c.low[q] = c.high[q] = 0;
   }
   if (all_short) {
     int32_t open = 1;
@@ -324,9 +333,19 @@ HWY_INLINE void finish(const SelectChunk& a, int64_t row, int tokens, const int3
   const int64_t k = a.selection.k;
   for (int q = 0; q < tokens; ++q) {
     if (lists.counts[q] < 0) continue;
+    const float error = a.errors[row + q];
     score_list(a, row + q, q, lists);
-    if (!a.first || surely_complete(a, row + q, bounds[q], lists.values[q], lists.counts[q])) continue;
-    list_first(a, row + q, q, least_candidate(bounds[q], a.errors[row + q], 2), lists);
+    if (!a.first) {
+      lists.floor[q] = a.candidates.thresholds[row + q];
+      continue;
+    }
+    // Of the list k are above that: it is complete, since what it lacks is not.
+    lists.floor[q] = left_out(bounds[q], error);
+    const int64_t padded = round_up(lists.counts[q], kN);
+    if (bounds[q] < 0 || count_above(lists.values[q], padded, std::bit_cast<int32_t>(lists.floor[q])) >= k)
+      continue;
+    lists.floor[q] = least_candidate(bounds[q], error, 2);
+    list_first(a, row + q, q, lists.floor[q], lists);
     score_list(a, row + q, q, lists);
   }
   narrow(lists, tokens, k);

@@ -178,8 +178,9 @@ void encode_panels(const SaeKernels& kernels, const Panels& panels, const SaeLay
     return;
   }
   kernels.encode_chunk({work.xs.data(), layout.x_stride, work.sparse ? &work.nonzeros : nullptr,
-                        work.sparse ? rows : padded_rows, layout.d, panels.weights + first * layout.d * kPanel,
-                        bias, count, work.sums.data(), panels.prefetch, screen});
+                        work.sparse ? rows : padded_rows, layout.d,
+                        panels.weights + first * layout.d * kPanel, bias, count, work.sums.data(),
+                        panels.prefetch, screen});
 }
 
 // Encodes and selects all chunks; tokens with too many candidates are left with a count of -1.
@@ -198,8 +199,8 @@ void screen_tile(const SaeKernels& kernels, const Panels& panels, const SaeLayou
   }
 }
 
-// Rounding loses too much where many latents are nearly equal: the tile is done again, and the next ones of the
-// thread at once, in fp32. What is selected does not depend on it.
+// Rounding loses too much where many latents are nearly equal: the tile is done again, and the next ones of
+// the thread at once, in fp32. What is selected does not depend on it.
 bool screen_in_bf16(const SaeKernels& kernels, const Panels& panels, const SaeLayout& layout, int64_t rows,
                     const Selection& selection, TileWorkspace& work) {
   if (panels.pairs == nullptr || work.sparse) return false;

@@ -7,8 +7,8 @@
 
 namespace branchsae::cpu {
 
-/// Encoder rows in the layouts of the kernels, and what bounds the errors of an encode. Biases are shifted for
-/// tokens that are scaled but not centred: b_enc - W b_pre.
+/// Encoder rows in the layouts of the kernels, and what bounds the errors of an encode. Biases are shifted
+/// for tokens that are scaled but not centred: b_enc - W b_pre.
 struct Panels {
   const float* weights = nullptr;   ///< [count][d][64]
   const uint32_t* pairs = nullptr;  ///< [count][d / 2 rounded up][64] bf16; null: not kept
@@ -102,9 +102,9 @@ class TileWorkspace {
 LoadedTile load_tile(const SaeKernels& kernels, const SaeLayout& layout, View<const float, 2> x, float scale,
                      const float* b_pre, float* column_sums, TileWorkspace& work);
 
-/// Selects the k largest positive pre-activations of each of the loaded tokens into `selection`. The result is
-/// the same bits for sparse, dense and bf16 tiles.
-/// surely_finite  nothing in the products can overflow or be NaN; else every latent is scored
+/// Selects the k largest positive pre-activations of each of the loaded tokens into `selection`. The result
+/// is the same bits for sparse, dense and bf16 tiles. surely_finite  nothing in the products can overflow or
+/// be NaN; else every latent is scored
 NumericFlags encode_topk(const SaeKernels& kernels, const Panels& panels, const SaeLayout& layout,
                          int64_t rows, bool surely_finite, TileWorkspace& work, SelectionBuffer& selection,
                          int64_t k);
