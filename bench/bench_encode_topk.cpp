@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/sae_cases.h"
+#include "cpu/waiting.h"
 #include "engine/error.h"
 
 using namespace branchsae;
@@ -76,6 +77,7 @@ void print_row(const nlohmann::json& r) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  cpu::wait_briefly(argv);
   CLI::App app(
       "Times encode with TopK against the matrix product alone.\n"
       "Example: bench_encode_topk --shape 4096,64,1024 --threads 2");

@@ -12,6 +12,7 @@
 
 #include "bench/fma_peak.h"
 #include "bench/meter.h"
+#include "cpu/waiting.h"
 #include "engine/error.h"
 #include "engine/random.h"
 #include "loader/onnx_loader.h"
@@ -308,6 +309,7 @@ void run_all(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  cpu::wait_briefly(argv);
   Options options;
   CLI::App app("Forward pass: checked, then timed.\nExample: bench_forward googlenet.onnx --batch 1,8,32");
   app.add_option("model", options.model, "ONNX file")->required();

@@ -10,6 +10,7 @@
 #include "bench/fma_peak.h"
 #include "bench/sae_cases.h"
 #include "cpu/sae/sae_executor.h"
+#include "cpu/waiting.h"
 #include "engine/error.h"
 
 using namespace branchsae;
@@ -17,6 +18,10 @@ using bench::Meter;
 using bench::quantile;
 
 namespace {
+
+struct StepOptions : bench::SaeOptions {
+  int64_t losses = 0;  ///< how many first steps' to report
+};
 
 /// What a step has to move at least when nothing but the weights stays in a cache: tokens, x and ex written
 /// and read, pairs, and weights with their moments.
@@ -46,6 +51,23 @@ nlohmann::json tile_fields(SaeExecutor& sae, double tokens) {
           {"all_scored", static_cast<double>(counts.scored_tokens) / tokens}};
 }
 
+/// Mean |r|^2 of a token in each of the first steps, for comparison with other programs'; the parameters are
+/// back where they were afterwards, the moments at zero.
+std::vector<double> first_losses(SaeExecutor& sae, const SaeParameters& parameters,
+                                 const bench::TokenBatches& inputs, const Meter& meter, int64_t count) {
+  std::vector<double> losses;
+  if (count == 0) return losses;
+  sae.read_stats_sync();
+  for (SaeStep step; step.adam_step <= count; ++step.adam_step) {
+    sae.step(meter.stream(), inputs.of(step.adam_step - 1), step);
+    const SaeStats stats = sae.read_stats_sync();
+    losses.push_back(stats.squared_error / static_cast<double>(stats.tokens));
+  }
+  sae.load_sync(parameters);
+  sae.load_optimizer_sync({});
+  return losses;
+}
+
 struct Limits {
   double gemm = 0;  ///< FLOP/s of the encode's product alone
   double fma = 0, copy = 0;
@@ -60,7 +82,7 @@ struct Limits {
   }
 };
 
-nlohmann::json run_case(const SaeSpec& spec, const bench::SaeOptions& options, const Meter& meter) {
+nlohmann::json run_case(const SaeSpec& spec, const StepOptions& options, const Meter& meter) {
   const auto [parameters, sae, check_tokens] = bench::make_sae_case(spec, options, meter);
   const bench::GradientCheck check =
       bench::check_gradients(*sae, meter, parameters, check_tokens, bench::tolerance(spec.precision));
@@ -69,6 +91,7 @@ nlohmann::json run_case(const SaeSpec& spec, const bench::SaeOptions& options, c
   limits.measure(meter, spec);
   const bench::TokenBatches inputs(meter, spec, options);
   SaeExecutor& executor = *sae;
+  const std::vector<double> losses = first_losses(executor, parameters, inputs, meter, options.losses);
   SaeStep step;
   const auto one_step = [&](int64_t run) {
     executor.step(meter.stream(), inputs.of(run), step);
@@ -87,6 +110,8 @@ nlohmann::json run_case(const SaeSpec& spec, const bench::SaeOptions& options, c
   getrusage(RUSAGE_SELF, &usage);
   nlohmann::json result = bench::case_fields("sae_step", executor, options, meter, seconds);
   result["tied"] = spec.tied;
+  result["density"] = inputs.density();
+  if (!losses.empty()) result["losses"] = losses;
   result["tokens_per_s_p10"] = batch / quantile(seconds, 0.9);
   result["tokens_per_s_p90"] = batch / quantile(seconds, 0.1);
   result["tokens_per_s_best"] = batch / quantile(seconds, 0);
@@ -144,13 +169,19 @@ void print_row(const nlohmann::json& r) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  cpu::wait_briefly(argv);
   CLI::App app(
       "Times the training step of the k-sparse autoencoder.\n"
       "Example: bench_sae_step --shape 4096,64,1024 --threads 2");
-  bench::SaeOptions options;
+  StepOptions options;
   bench::add_sae_options(app, options);
+  app.add_option("--losses", options.losses, "report the losses of so many first steps")
+      ->check(CLI::Range(0, 1000));
   CLI11_PARSE(app, argc, argv);
   return bench::run_bench("bench_sae_step", [&] {
-    bench::run_cases({run_case, print_header, print_row}, options);
+    const auto run_one = [&](const SaeSpec& spec, const bench::SaeOptions&, const Meter& meter) {
+      return run_case(spec, options, meter);
+    };
+    bench::run_cases({run_one, print_header, print_row}, options);
   });
 }

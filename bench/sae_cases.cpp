@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
 
+#include "bench/token_file.h"
 #include "engine/error.h"
-#include "engine/npy.h"
 #include "engine/random.h"
+#include "model/sae_file.h"
 
 namespace branchsae::bench {
 namespace {
@@ -43,39 +43,6 @@ std::vector<Selection> encode(SaeExecutor& sae, const Meter& meter, const HostTe
       selected[i / static_cast<size_t>(k)].push_back({latents[i], static_cast<double>(kept[i])});
   }
   return selected;
-}
-
-/// Of a file of tokens [N, d].
-NpyHeader token_header(const std::string& path) {
-  NpyHeader header = read_npy_header(path);
-  if (header.dtype != "<f4" || header.shape.size() != 2)
-    throw InputError(fmt::format("{}: tokens must be float32 [N, d], not {} {}", path, header.dtype,
-                                 to_string(header.shape)));
-  return header;
-}
-
-constexpr int64_t kMostRows = 1 << 16;
-
-/// Up to `rows` of them, at least one batch.
-HostTensor read_tokens(const std::string& path, const SaeSpec& spec, int64_t rows) {
-  const NpyHeader header = token_header(path);
-  if (header.shape[1] != spec.d || header.shape[0] < spec.max_batch)
-    throw InputError(fmt::format("{}: a batch needs [{}, {}], the file has {}", path, spec.max_batch, spec.d,
-                                 to_string(header.shape)));
-  HostTensor tokens({std::min(rows, header.shape[0]), spec.d});
-  std::ifstream file(path, std::ios::binary);
-  file.seekg(header.data_offset);
-  file.read(reinterpret_cast<char*>(tokens.data()), tokens.size() * static_cast<int64_t>(sizeof(float)));
-  if (!file) throw Error(path + ": cannot be read");
-  return tokens;
-}
-
-/// What makes the mean square of a value 1, as training scales tokens.
-float unit_scale(const HostTensor& tokens) {
-  double squares = 0;
-  for (const float value : tokens.values())
-    squares += static_cast<double>(value) * static_cast<double>(value);
-  return squares > 0 ? static_cast<float>(std::sqrt(static_cast<double>(tokens.size()) / squares)) : 1.0F;
 }
 
 HostTensor first_rows(const HostTensor& tokens, int64_t rows) {
@@ -120,6 +87,24 @@ double check_token(const Selection& kept, const Selection& all, int64_t k, doubl
   return worst;
 }
 
+/// A file's parameters, when they are of the case's kind.
+SaeParameters start_parameters(const std::string& path, const SaeSpec& spec) {
+  SaeFile file = load_sae(path);
+  if (file.spec.n != spec.n || file.spec.d != spec.d || file.spec.tied != spec.tied) {
+    throw InputError(fmt::format("'{}' is {} with n {}, d {}; the case is {} with n {}, d {}", path,
+                                 file.spec.tied ? "tied" : "untied", file.spec.n, file.spec.d,
+                                 spec.tied ? "tied" : "untied", spec.n, spec.d));
+  }
+  return std::move(file.parameters);
+}
+
+/// The first tokens of the first batch.
+HostTensor tokens_to_check(const SaeSpec& spec, const SaeOptions& options) {
+  const int64_t rows = std::min<int64_t>(spec.max_batch, 64);
+  if (!options.tokens.empty()) return TokenFile(options.tokens, spec.d, spec.max_batch).read(0, rows);
+  return random_tokens(rows, spec.d, options.density, 10);
+}
+
 }  // namespace
 
 void add_sae_options(CLI::App& app, SaeOptions& options) {
@@ -130,17 +115,13 @@ void add_sae_options(CLI::App& app, SaeOptions& options) {
   app.add_flag("--untied,!--tied", options.untied, "own decoder weights");
   app.add_option("--density", options.density, "share of input values that are not zero")
       ->capture_default_str();
-  app.add_option("--tokens", options.tokens,
-                 ".npy file of float32 [N, d] (branchsae capture --tokens); d, and n = 16 d, come from it");
+  app.add_option("--tokens", options.tokens, "take tokens from this .npy, float32 [N, d], batch after batch");
+  app.add_option("--start", options.start, "start from this sae.safetensors instead of random weights");
   add_meter_options(app, options.meter);
 }
 
 std::vector<SaeSpec> sae_specs(const SaeOptions& options, const Meter& meter) {
   std::vector<std::string> shapes = options.shapes;
-  if (shapes.empty() && !options.tokens.empty()) {
-    const Shape shape = token_header(options.tokens).shape;
-    shapes = {fmt::format("{},{},{}", std::min<int64_t>(4096, shape[0]), shape[1], 16 * shape[1])};
-  }
   if (shapes.empty()) {
     shapes = meter.on_host() ? std::vector<std::string>{"4096,64,1024", "4096,128,2048", "2048,528,8448"}
                              : std::vector<std::string>{"65536,48,768", "65536,128,2048", "16384,512,8192"};
@@ -182,16 +163,22 @@ SaeParameters random_parameters(const SaeSpec& spec) {
 TokenBatches::TokenBatches(const Meter& meter, const SaeSpec& spec, const SaeOptions& options)
     : rows_(spec.max_batch), d_(spec.d) {
   if (!options.tokens.empty()) {
-    const HostTensor tokens = read_tokens(options.tokens, spec, kMostRows);
-    for (int64_t begin = 0; begin + rows_ <= tokens.dim(0); begin += rows_)
-      batches_.push_back(meter.upload(tokens.data() + begin * d_, rows_ * d_));
+    const TokenFile file(options.tokens, d_, rows_);
+    for (int64_t row = 0; row + rows_ <= file.rows(); row += rows_) add(meter, file.read(row, rows_));
     return;
   }
-  const int64_t count = meter.rotated(rows_ * d_ * static_cast<int64_t>(sizeof(float)));
-  for (int64_t i = 0; i < count; ++i) {
-    const HostTensor x = random_tokens(rows_, d_, options.density, static_cast<uint64_t>(10 + i));
-    batches_.push_back(meter.upload(x.data(), x.size()));
-  }
+  const int64_t wanted = meter.rotated(rows_ * d_ * static_cast<int64_t>(sizeof(float)));
+  for (int64_t i = 0; i < wanted; ++i)
+    add(meter, random_tokens(rows_, d_, options.density, static_cast<uint64_t>(10 + i)));
+}
+
+void TokenBatches::add(const Meter& meter, const HostTensor& batch) {
+  batches_.push_back(meter.upload(batch.data(), batch.size()));
+  nonzero_ += std::ranges::count_if(batch.values(), [](float value) { return value != 0; });
+}
+
+double TokenBatches::density() const {
+  return static_cast<double>(nonzero_) / static_cast<double>(count() * rows_ * d_);
 }
 
 View<const float, 2> TokenBatches::of(int64_t run) const {
@@ -199,11 +186,8 @@ View<const float, 2> TokenBatches::of(int64_t run) const {
 }
 
 SaeCase make_sae_case(const SaeSpec& spec, const SaeOptions& options, const Meter& meter) {
-  const int64_t rows = std::min<int64_t>(spec.max_batch, 64);
-  HostTensor tokens = options.tokens.empty() ? random_tokens(rows, spec.d, options.density, 10)
-                                             : read_tokens(options.tokens, spec, rows);
-  SaeCase made{random_parameters(spec), meter.device().backend().make_sae(spec), std::move(tokens)};
-  if (!options.tokens.empty()) made.parameters.scale = unit_scale(made.check_tokens);
+  SaeCase made{options.start.empty() ? random_parameters(spec) : start_parameters(options.start, spec),
+               meter.device().backend().make_sae(spec), tokens_to_check(spec, options)};
   made.sae->load_sync(made.parameters);
   return made;
 }
@@ -273,7 +257,6 @@ nlohmann::json case_fields(const char* name, const SaeExecutor& sae, const SaeOp
                         {"density", options.density},
                         {"kernels", sae.description()},
                         {"tokens_per_s", static_cast<double>(spec.max_batch) / quantile(seconds, 0.5)}};
-  if (!options.tokens.empty()) fields["tokens"] = options.tokens;
   fields.update(device_fields(meter));
   fields.update(time_fields(seconds));
   return fields;

@@ -20,9 +20,10 @@ struct SaeOptions {
   int64_t k = 32;
   bool untied = false;
   double density = 1;
-  std::string tokens;  ///< an .npy file [N, d] to take tokens from; empty: random ones
+  std::string tokens;  ///< .npy to take tokens from; empty: normal ones
+  std::string start;   ///< sae.safetensors to start from; empty: random
 };
-/// --shape, --k, --precision, --untied, --density, --tokens and the meter's.
+/// --shape, --k, --precision, --untied, --density, --tokens, --start and the meter's.
 void add_sae_options(CLI::App& app, SaeOptions& options);
 /// The shapes asked for, else the usual ones of the device's kind. Throws InputError.
 std::vector<SaeSpec> sae_specs(const SaeOptions& options, const Meter& meter);
@@ -32,20 +33,26 @@ HostTensor random_tokens(int64_t rows, int64_t d, double density, uint64_t seed)
 /// Random rows of norm 1/2, no biases.
 SaeParameters random_parameters(const SaeSpec& spec);
 
-/// Batches of tokens on the device: of the file, one after another and over again, or random ones, so many
-/// that none is still in a cache when it comes again.
+/// Batches of tokens on the device: all whole ones of options.tokens, else random ones, so many that none is
+/// still in a cache when it comes again.
 class TokenBatches {
  public:
+  /// Throws InputError when the file does not fit the spec.
   TokenBatches(const Meter& meter, const SaeSpec& spec, const SaeOptions& options);
+  int64_t count() const { return static_cast<int64_t>(batches_.size()); }
+  /// Share of the numbers that are not zero.
+  double density() const;
   /// The one that this call takes.
   View<const float, 2> of(int64_t run) const;
 
  private:
+  void add(const Meter& meter, const HostTensor& batch);
+
   std::vector<DeviceBuffer<float>> batches_;
-  int64_t rows_, d_;
+  int64_t rows_, d_, nonzero_ = 0;
 };
 
-/// An executor with random parameters, and tokens to check it with.
+/// An executor with the parameters of options.start, else random ones, and tokens to check it with.
 struct SaeCase {
   SaeParameters parameters;
   std::unique_ptr<SaeExecutor> sae;

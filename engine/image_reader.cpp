@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstring>
+#include <ctime>
 #include <exception>
 #include <mutex>
 #include <system_error>
@@ -44,6 +46,23 @@ std::unique_ptr<std::byte[]> pixel_memory(int64_t images, int64_t image_bytes) {
     throw Error("image reader: no memory for " + std::to_string(images) + " images of " +
                 std::to_string(image_bytes) + " bytes; take a smaller batch");
   }
+}
+
+/// Processor time of the calling thread: what decoding costs whatever else runs on the machine.
+double thread_seconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+/// Waits until `ready`, and adds the time that took to `seconds`: nothing when there was no need to wait.
+template <class Ready>
+void timed_wait(std::condition_variable& condition, std::unique_lock<std::mutex>& lock, double& seconds,
+                Ready ready) {
+  if (ready()) return;
+  const auto start = std::chrono::steady_clock::now();
+  condition.wait(lock, ready);
+  seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 /// One place of the ring. Written by the thread that claimed it until `done`, then by the consumer only.
@@ -100,8 +119,8 @@ struct ImageReader::State {
   /// Draws the next image of the sequence into a free slot; -1 when there is none or the reader is stopping.
   int64_t claim() {
     std::unique_lock lock(mutex);
-    slot_freed.wait(
-        lock, [&] { return stopping || ended || claimed - released < static_cast<int64_t>(slots.size()); });
+    timed_wait(slot_freed, lock, times.idle_seconds,
+               [&] { return stopping || ended || claimed - released < static_cast<int64_t>(slots.size()); });
     if (stopping || ended) return -1;
     Slot& claimed_slot = slot(claimed);
     claimed_slot = Slot{};
@@ -124,17 +143,24 @@ struct ImageReader::State {
     Slot& claimed_slot = slot(number);
     std::string reason;
     std::exception_ptr error;
+    const double start = thread_seconds();
     try {
       if (claimed_slot.index >= source.size()) {
         throw Error("image reader: index " + std::to_string(claimed_slot.index) + " of a set of " +
                     std::to_string(source.size()) + " images");
       }
-      reason = source.read(claimed_slot.index, pixels_of(number));
+      reason = source.read(claimed_slot.index, pixels_of(number), {});
     } catch (...) {
       error = std::current_exception();
     }
+    const double seconds = thread_seconds() - start;
     {
       const std::lock_guard lock(mutex);
+      times.decode_seconds += seconds;
+      if (reason.empty() && !error) {
+        ++times.images;
+        times.bytes += image_bytes;
+      }
       claimed_slot.reason = std::move(reason);
       claimed_slot.error = std::move(error);
       claimed_slot.done = true;
@@ -149,7 +175,8 @@ struct ImageReader::State {
   /// Waits for the image with this number; null when the sequence ends before it.
   Slot* wait_for(int64_t number) {
     std::unique_lock lock(mutex);
-    image_done.wait(lock, [&] { return number < claimed ? slot(number).done : ended; });
+    timed_wait(image_done, lock, times.wait_seconds,
+               [&] { return number < claimed ? slot(number).done : ended; });
     return number < claimed ? &slot(number) : nullptr;
   }
 
@@ -191,12 +218,13 @@ struct ImageReader::State {
   const Options options;
   const int64_t image_bytes;
 
-  std::mutex mutex;  ///< guards the slots' `done`, next_index and the four below
+  std::mutex mutex;  ///< guards the slots' `done`, next_index and the five below
   std::condition_variable slot_freed, image_done;
   int64_t claimed = 0;   ///< numbers drawn so far
   int64_t released = 0;  ///< numbers whose slots are free again
   bool ended = false;
   bool stopping = false;
+  ReaderTimes times;
 
   std::vector<Slot> slots;
   std::unique_ptr<std::byte[]> own_pixels;
@@ -220,6 +248,20 @@ ImageReader::~ImageReader() = default;
 
 int64_t ImageReader::ring_bytes(const ImageSource& source, const Options& options) {
   return ring_images(source, options) * source.image_bytes();
+}
+
+ReaderTimes& ReaderTimes::operator+=(const ReaderTimes& other) {
+  decode_seconds += other.decode_seconds;
+  wait_seconds += other.wait_seconds;
+  idle_seconds += other.idle_seconds;
+  images += other.images;
+  bytes += other.bytes;
+  return *this;
+}
+
+ReaderTimes ImageReader::times() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->times;
 }
 
 bool ImageReader::next(ImageBatch& batch) {

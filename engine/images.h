@@ -17,6 +17,12 @@ struct ImageInfo {
 
 enum class PixelFormat { kU8Rgb, kF32 };  ///< 8-bit RGB to be preprocessed; float32 already preprocessed
 
+/// How an image is cut: a window of the room that there is, and whether it is mirrored left to right.
+struct CropDraw {
+  double x = 0.5, y = 0.5;  ///< 0..1, left to right and top to bottom; 0.5: the centre
+  bool flip = false;
+};
+
 /// A fixed, ordered (byte-sorted) list of images, each delivered as [H, W, C] of one size.
 class ImageSource {
  public:
@@ -29,9 +35,15 @@ class ImageSource {
   virtual int64_t channels() const = 0;
   /// sha256 over the sorted names and sizes: tells whether a run sees the same set again.
   virtual std::string fingerprint() const = 0;
-  /// Decodes image `index` into dst (height * width * channels elements). Thread-safe.
+  /// What is done to a decoded image before it is delivered, for people; empty: nothing.
+  virtual std::string preparation() const { return ""; }
+  /// Decodes image `index`, cut as drawn, into dst (height * width * channels elements). Thread-safe.
   /// Returns an empty string, or why the image cannot be read, as one line.
-  virtual std::string read(int64_t index, void* dst) const = 0;
+  virtual std::string read(int64_t index, void* dst, const CropDraw& draw) const = 0;
+  /// Its centre.
+  std::string read_centre(int64_t index, void* dst) const { return read(index, dst, {}); }
+  /// Whether images are larger than what read() gives, so that a draw has windows to choose from.
+  virtual bool has_room() const { return false; }
 
   int64_t image_bytes() const {
     return height() * width() * channels() * (format() == PixelFormat::kU8Rgb ? 1 : 4);
@@ -43,6 +55,17 @@ struct ImageBatch {
   std::vector<int64_t> indices;  ///< into the source, [count]
   const void* pixels = nullptr;
   int64_t count = 0;
+};
+
+/// Where a reader's time went. wait against decode tells whether decoding keeps up with its consumer.
+struct ReaderTimes {
+  double decode_seconds = 0;  ///< reading and decoding, processor time, summed over the decode threads
+  double wait_seconds = 0;    ///< the consumer stood still because an image was not there yet
+  double idle_seconds = 0;    ///< decode threads stood still because the ring was full, summed over them
+  int64_t images = 0;         ///< that were decoded; unreadable ones do not count
+  int64_t bytes = 0;          ///< of their pixels
+
+  ReaderTimes& operator+=(const ReaderTimes& other);
 };
 
 /// Reads a given sequence of indices with decode threads ahead of the consumer, bounded memory, delivering
@@ -66,6 +89,8 @@ class ImageReader {
   ~ImageReader();
   /// Batches are full but for the last. False at the end. `batch` is valid until the next call.
   bool next(ImageBatch& batch);
+  /// So far. Thread-safe.
+  ReaderTimes times() const;
 
  private:
   struct State;

@@ -17,7 +17,9 @@ class JoinedImages : public ImageSource {
   int64_t width() const override { return parts_.front()->width(); }
   int64_t channels() const override { return parts_.front()->channels(); }
   std::string fingerprint() const override;
-  std::string read(int64_t index, void* dst) const override;
+  std::string preparation() const override;
+  std::string read(int64_t index, void* dst, const CropDraw& draw) const override;
+  bool has_room() const override;
 
  private:
   size_t part_of(int64_t index) const;

@@ -14,6 +14,18 @@ constexpr int kBatchesAhead = 3;
 constexpr int64_t kPinnedBytes = int64_t{256} << 20;
 constexpr int64_t kMostBatchesAhead = 64;
 
+/// Runs at the end of a scope, however it is left.
+class Closing {
+ public:
+  explicit Closing(std::function<void()> close) : close_(std::move(close)) {}
+  ~Closing() { close_(); }
+  Closing(const Closing&) = delete;
+  Closing& operator=(const Closing&) = delete;
+
+ private:
+  std::function<void()> close_;
+};
+
 Program compile(const Device& device, const Graph& graph, const ImageSource& source,
                 const std::vector<std::string>& taps, int64_t batch, NetworkPrecision precision) {
   if (source.format() == PixelFormat::kU8Rgb && !graph.preprocess) {
@@ -61,7 +73,7 @@ ImageReader::Options ImageForward::reader_options() const {
 
 std::unique_ptr<ImageForward::Reading> ImageForward::read(const std::vector<int64_t>& images) {
   if (ahead_ != nullptr && ahead_->images == images) return std::move(ahead_);
-  ahead_.reset();  // its threads write to the memory that the next one gets
+  close(ahead_);  // its threads write to the memory that the next one gets
   auto reading = std::make_unique<Reading>();
   reading->images = images;
   ImageReader::Options options = reader_options();
@@ -74,6 +86,18 @@ std::unique_ptr<ImageForward::Reading> ImageForward::read(const std::vector<int6
   return reading;
 }
 
+void ImageForward::close(std::unique_ptr<Reading>& reading) {
+  if (reading != nullptr) closed_times_ += reading->reader->times();
+  reading.reset();
+}
+
+ReaderTimes ImageForward::reader_times() const {
+  ReaderTimes times = closed_times_;
+  if (reading_ != nullptr) times += reading_->reader->times();
+  if (ahead_ != nullptr) times += ahead_->reader->times();
+  return times;
+}
+
 void ImageForward::prefetch(const std::vector<int64_t>& images) {
   if (!device_.backend().is_host() && !images.empty()) ahead_ = read(images);
 }
@@ -81,15 +105,21 @@ void ImageForward::prefetch(const std::vector<int64_t>& images) {
 bool ImageForward::run(Stream& stream, const std::vector<int64_t>& images,
                        const ImageReader::OnUnreadable& on_unreadable, const Visit& visit) {
   on_unreadable_ = on_unreadable;
-  const std::unique_ptr<Reading> reading = read(images);
+  reading_ = read(images);
+  const Closing closing([this] { close(reading_); });
   ImageBatch batch;
-  while (reading->reader->next(batch)) {
+  while (reading_->reader->next(batch)) {
     run_batch(stream, batch.pixels, batch.count);
     images_run_ += batch.count;
     pixels_.wait_sent();  // the reader decodes the next images into this memory
     if (!visit(batch.indices)) return false;
   }
   return true;
+}
+
+std::array<int64_t, 2> ImageForward::grid(size_t tap) const {
+  const TapOutput output = program_.tap(tap);
+  return {output.height, output.width};
 }
 
 View<const float, 2> ImageForward::tokens(size_t tap, int64_t place) const {

@@ -1,5 +1,6 @@
 #pragma once
 /// Runs images through the network up to some taps.
+#include <array>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -33,12 +34,16 @@ class ImageForward {
   const std::vector<Tap>& taps() const { return program_.taps(); }
   /// Tokens of one image.
   int64_t positions(size_t tap) const { return positions_[tap]; }
+  /// Height and width; 1 x 1 where the tap has no grid.
+  std::array<int64_t, 2> grid(size_t tap) const;
   /// Tokens of image number `place` of the batch that `visit` was told of, [positions, d], device.
   View<const float, 2> tokens(size_t tap, int64_t place) const;
   /// Of `count` images from `place` on.
   View<const float, 2> tokens(size_t tap, int64_t place, int64_t count) const;
   int64_t images_run() const { return images_run_; }
   int64_t batch() const { return batch_; }
+  /// Of all that was read so far, also ahead.
+  ReaderTimes reader_times() const;
 
  private:
   struct Reading {
@@ -48,6 +53,8 @@ class ImageForward {
   };
   ImageReader::Options reader_options() const;
   std::unique_ptr<Reading> read(const std::vector<int64_t>& images);
+  /// Drops it, but for its times.
+  void close(std::unique_ptr<Reading>& reading);
   void run_batch(Stream& stream, const void* pixels, int64_t count);
   template <class T>
   void run_pixels(Stream& stream, const T* pixels, int64_t count);
@@ -58,8 +65,9 @@ class ImageForward {
   Program program_;
   DeviceMemory decoded_;  ///< pinned: what readers decode into; unset where the device is the host
   UploadRing pixels_;
-  ImageReader::OnUnreadable on_unreadable_;  ///< of the present run
-  std::unique_ptr<Reading> ahead_;           ///< after the memory it writes to
+  ImageReader::OnUnreadable on_unreadable_;   ///< of the present run
+  std::unique_ptr<Reading> reading_, ahead_;  ///< after the memory they write to
+  ReaderTimes closed_times_;                  ///< of the readers that are gone
   std::vector<int64_t> positions_;
   int64_t images_run_ = 0;
 };

@@ -12,6 +12,7 @@
 #include "cpu/network/lrn.h"
 #include "cpu/network/placement.h"
 #include "cpu/network/pool.h"
+#include "cpu/network/winograd.h"
 #include "engine/error.h"
 #include "engine/log.h"
 #include "engine/network_checks.h"
@@ -19,10 +20,6 @@
 
 namespace branchsae::cpu {
 namespace {
-
-/// Winograd's F(4,3) and the packing of weights pay from about this many GoogLeNet-sized images on.
-constexpr int64_t kChunkImages = 8;
-constexpr int64_t kChunkPixels = kChunkImages * 224 * 224;
 
 /// Throws InputError also for a precision that is not the CPU's.
 void check_options(const Graph& graph, const NetworkOptions& options) {
@@ -34,13 +31,13 @@ void check_options(const Graph& graph, const NetworkOptions& options) {
 
 class Compiler {
  public:
-  Compiler(OnednnContext& context, const Graph& graph, const NetworkOptions& options, int threads)
+  Compiler(OnednnContext& context, const Graph& graph, const NetworkOptions& options,
+           const Division& division)
       : context_(context),
         options_(options),
-        threads_(threads),
+        threads_(division.threads),
         graph_(optimise(graph, tapped_values(options.taps))),
-        placement_(graph_, options, chunk_images(options.max_batch, options.height, options.width),
-                   result_.plan) {}
+        placement_(graph_, options, division.images, result_.plan) {}
 
   CompiledNetwork compile() {
     result_.input = placement_.slot(graph_.input);
@@ -113,7 +110,11 @@ class Compiler {
   Slot native_in(const Node& node, size_t index = 0) { return in_blocks(node, index, native_block()); }
 
   LayerPtr make(const Node& node, const ConvOp& op) {
-    return make_convolution(context_, op, in(node), out(node), options_.conv);
+    const Slot src = in(node), dst = out(node);
+    if (const auto form = winograd_form(op, src.layout, dst.layout, options_.conv)) {
+      return make_winograd(op, *form, src, dst, threads_);
+    }
+    return make_convolution(context_, op, src, dst);
   }
   LayerPtr make(const Node& node, const LinearOp& op) { return make_linear(op, in(node), out(node)); }
   LayerPtr make(const Node& node, const MaxPoolOp& op) {
@@ -205,18 +206,10 @@ class Compiler {
 
 }  // namespace
 
-int64_t chunk_images(int64_t max_batch, int64_t height, int64_t width) {
-  const int64_t fitting =
-      std::max<int64_t>(1, kChunkPixels / std::max<int64_t>(1, height) / std::max<int64_t>(1, width));
-  const int64_t most = std::min({max_batch, kChunkImages, fitting});
-  const int64_t chunks = (max_batch + most - 1) / most;
-  return (max_batch + chunks - 1) / chunks;
-}
-
 CompiledNetwork compile(OnednnContext& context, const Graph& graph, const NetworkOptions& options,
-                        int threads) {
+                        const Division& division) {
   check_options(graph, options);
-  return Compiler(context, graph, options, threads).compile();
+  return Compiler(context, graph, options, division).compile();
 }
 
 }  // namespace branchsae::cpu

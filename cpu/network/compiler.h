@@ -2,6 +2,7 @@
 /// From the graph to a list of layers on planned memory.
 #include <vector>
 
+#include "cpu/network/division.h"
 #include "cpu/network/layer.h"
 #include "cpu/network/onednn.h"
 #include "engine/device_buffer.h"
@@ -24,13 +25,9 @@ struct CompiledNetwork {
   MemoryPlan plan;  ///< placed
 };
 
-/// Images that are computed together: few enough that activations stay near the caches, enough for Winograd's
-/// larger tiles; all of equal size so that no chunk is mostly padding.
-int64_t chunk_images(int64_t max_batch, int64_t height, int64_t width);
-
 /// Optimises the graph for the tapped values, chooses layouts, writes branches straight into their concat
-/// where the layer can, and plans memory. Layers are not bound yet.
+/// where the layer can, and plans memory: of one lane. Layers are not bound yet.
 CompiledNetwork compile(OnednnContext& context, const Graph& graph, const NetworkOptions& options,
-                        int threads);
+                        const Division& division);
 
 }  // namespace branchsae::cpu

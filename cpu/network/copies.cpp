@@ -33,6 +33,7 @@ void copy_one_channel(const Blob& src, int64_t src_channel, const Blob& dst, int
 class Reblock final : public UnaryLayer {
  public:
   using UnaryLayer::UnaryLayer;
+  LayerPtr clone() const override { return std::make_unique<Reblock>(*this); }
   void run(const Chunk&) override {
     copy_channels(src_, dst_, 0);
     zero_padding_channels(dst_);
@@ -42,6 +43,7 @@ class Reblock final : public UnaryLayer {
 class Concat final : public Layer {
  public:
   Concat(std::vector<ConcatPart> parts, const Slot& dst) : parts_(std::move(parts)), dst_slot_(dst) {}
+  LayerPtr clone() const override { return std::make_unique<Concat>(*this); }
   void bind(const Addresses& addresses) override {
     for (const ConcatPart& part : parts_) sources_.push_back(addresses.at(part.src));
     dst_ = addresses.at(dst_slot_);
@@ -61,6 +63,7 @@ class Concat final : public Layer {
 class Flatten final : public UnaryLayer {
  public:
   using UnaryLayer::UnaryLayer;
+  LayerPtr clone() const override { return std::make_unique<Flatten>(*this); }
   void run(const Chunk&) override {
     const Layout& in = src_.layout;
     const int64_t pixels = in.h * in.w;
@@ -77,6 +80,7 @@ class Flatten final : public UnaryLayer {
 class Pad final : public UnaryLayer {
  public:
   Pad(const PadOp& op, const Slot& src, const Slot& dst) : UnaryLayer(src, dst), pad_(op) {}
+  LayerPtr clone() const override { return std::make_unique<Pad>(*this); }
   void run(const Chunk&) override {
     const Layout& out = dst_.layout;
     const int64_t rows = out.blocks() * out.h;
@@ -107,6 +111,7 @@ class Capture final : public Layer {
  public:
   Capture(const Slot& src, int64_t begin, int64_t end, float* tokens, int64_t width, int64_t column)
       : slot_(src), begin_(begin), end_(end), tokens_(tokens), width_(width), column_(column) {}
+  LayerPtr clone() const override { return std::make_unique<Capture>(*this); }
   void bind(const Addresses& addresses) override { src_ = addresses.at(slot_); }
   void run(const Chunk& chunk) override {
     const int64_t height = src_.layout.h;

@@ -25,6 +25,7 @@ class Affine final : public UnaryLayer {
       : UnaryLayer(src, dst),
         scale_(patterns(*op.scale, src.layout)),
         shift_(patterns(*op.shift, src.layout)) {}
+  LayerPtr clone() const override { return std::make_unique<Affine>(*this); }
   void run(const Chunk&) override {
     over_planes(src_, dst_, [this](const float* in, float* out, int64_t block) {
       affine_run(in, out, src_.layout.plane_size(), scale_.data() + block * 16, shift_.data() + block * 16);
@@ -49,6 +50,7 @@ class Affine final : public UnaryLayer {
 class Relu final : public UnaryLayer {
  public:
   using UnaryLayer::UnaryLayer;
+  LayerPtr clone() const override { return std::make_unique<Relu>(*this); }
   void run(const Chunk&) override {
     over_planes(src_, dst_, [this](const float* in, float* out, int64_t) {
       relu_run(in, out, src_.layout.plane_size());
@@ -59,6 +61,7 @@ class Relu final : public UnaryLayer {
 class Clip final : public UnaryLayer {
  public:
   Clip(const ClipOp& op, const Slot& src, const Slot& dst) : UnaryLayer(src, dst), op_(op) {}
+  LayerPtr clone() const override { return std::make_unique<Clip>(*this); }
   void run(const Chunk&) override {
     over_planes(src_, dst_, [this](const float* in, float* out, int64_t) {
       clip_run(in, out, src_.layout.plane_size(), op_.min, op_.max);
@@ -74,6 +77,7 @@ class Binary final : public Layer {
  public:
   Binary(const BinaryOp& op, const Slot& left, const Slot& right, const Slot& dst)
       : kind_(op.kind), left_slot_(left), right_slot_(right), dst_slot_(dst) {}
+  LayerPtr clone() const override { return std::make_unique<Binary>(*this); }
   void bind(const Addresses& addresses) override {
     left_ = addresses.at(left_slot_);
     right_ = addresses.at(right_slot_);
@@ -98,6 +102,7 @@ class Binary final : public Layer {
 class Softmax final : public UnaryLayer {
  public:
   using UnaryLayer::UnaryLayer;
+  LayerPtr clone() const override { return std::make_unique<Softmax>(*this); }
   void run(const Chunk&) override {
     parallel_for(src_.layout.n,
                  [&](int64_t image) { softmax(src_.plane(image, 0), dst_.plane(image, 0), src_.layout.c); });

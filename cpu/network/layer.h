@@ -1,6 +1,7 @@
 #pragma once
 /// One step of the compiled network. A layer is made with the places of its operands, later told their
-/// addresses (bind), then only run.
+/// addresses (bind), then only run. Where several threads compute different images, each has a copy of every
+/// layer with addresses of its own; weights are shared.
 #include <memory>
 #include <string>
 
@@ -31,7 +32,7 @@ struct Addresses {
   }
 };
 
-/// The part of the batch that is being computed.
+/// The part of the batch that is being computed, in one go.
 struct Chunk {
   int64_t first = 0;  ///< its first image's place in the batch
   int64_t count = 0;  ///< real images; the others up to the compiled size are zero and dropped
@@ -47,13 +48,20 @@ struct LayerInfo {
 class Layer {
  public:
   virtual ~Layer() = default;
+  /// Before bind.
+  virtual std::unique_ptr<Layer> clone() const = 0;
   /// Called once. Allocations belong here.
   virtual void bind(const Addresses& addresses) = 0;
   virtual void run(const Chunk& chunk) = 0;
+  /// Of all threads that run the layer together; parts are told apart by worker_index().
   virtual int64_t scratch_bytes() const { return 0; }
   virtual int64_t weight_bytes() const { return 0; }
 
   LayerInfo info;
+
+ protected:
+  Layer() = default;
+  Layer(const Layer&) = default;
 };
 
 using LayerPtr = std::unique_ptr<Layer>;

@@ -15,13 +15,15 @@ class Linear final : public UnaryLayer {
       : UnaryLayer(src, dst), relu_(op.relu), inputs_(src.layout.image_size()) {
     tiles_ = (dst.layout.c + kLinearOutputs - 1) / kLinearOutputs;
     const int64_t floats = tiles_ * kLinearOutputs * (inputs_ + 1);
-    packed_ = allocate_host(floats * static_cast<int64_t>(sizeof(float)), "packed weights");
+    packed_ = std::make_shared<DeviceMemory>(
+        allocate_host(floats * static_cast<int64_t>(sizeof(float)), "packed weights"));
     std::fill(weight(0), weight(0) + floats, 0.0F);
     for (int64_t output = 0; output < dst.layout.c; ++output) pack_row(op, output);
     info.flops = 2 * op.weight->size() * dst.layout.n;
   }
 
-  int64_t weight_bytes() const override { return packed_.size_bytes(); }
+  LayerPtr clone() const override { return std::make_unique<Linear>(*this); }
+  int64_t weight_bytes() const override { return packed_->size_bytes(); }
 
   void run(const Chunk&) override {
     const int64_t images = src_.layout.n, groups = (images + kLinearImages - 1) / kLinearImages;
@@ -32,7 +34,7 @@ class Linear final : public UnaryLayer {
 
  private:
   float* weight(int64_t tile) const {
-    return static_cast<float*>(packed_.data()) + tile * inputs_ * kLinearOutputs;
+    return static_cast<float*>(packed_->data()) + tile * inputs_ * kLinearOutputs;
   }
   float* bias(int64_t tile) const { return weight(tiles_) + tile * kLinearOutputs; }
 
@@ -75,7 +77,7 @@ class Linear final : public UnaryLayer {
 
   bool relu_;
   int64_t inputs_, tiles_ = 0;
-  DeviceMemory packed_;  ///< [tiles][inputs][16] weights, then [tiles][16] biases
+  std::shared_ptr<DeviceMemory> packed_;  ///< [tiles][inputs][16] weights, then [tiles][16] biases
 };
 
 }  // namespace

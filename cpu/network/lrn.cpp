@@ -1,7 +1,5 @@
 #include "cpu/network/lrn.h"
 
-#include <omp.h>
-
 #include <algorithm>
 
 #include "cpu/network/lrn_kernel.h"
@@ -22,6 +20,7 @@ class Lrn final : public UnaryLayer {
     pitch_ = (src.layout.padded_channels() + op.size + 15) / 16 * 16;
   }
 
+  LayerPtr clone() const override { return std::make_unique<Lrn>(*this); }
   int64_t scratch_bytes() const override {
     return threads_ * kTilePixels * pitch_ * static_cast<int64_t>(sizeof(float));
   }
@@ -52,7 +51,7 @@ class Lrn final : public UnaryLayer {
               .alpha_over_size = op_.alpha / static_cast<float>(op_.size),
               .beta = op_.beta,
               .bias = op_.bias,
-              .squares = scratch_ + omp_get_thread_num() * kTilePixels * pitch_,
+              .squares = scratch_ + worker_index() * kTilePixels * pitch_,
               .pitch = pitch_});
   }
 

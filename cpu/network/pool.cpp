@@ -1,7 +1,5 @@
 #include "cpu/network/pool.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <vector>
 
@@ -56,6 +54,7 @@ class Pool final : public UnaryLayer {
         std::ranges::any_of(columns_.spans, [](const WindowSpan& s) { return s.count == 0; });
   }
 
+  LayerPtr clone() const override { return std::make_unique<Pool>(*this); }
   int64_t scratch_bytes() const override {
     return threads_ * src_slot_.layout.w * src_slot_.layout.block * static_cast<int64_t>(sizeof(float));
   }
@@ -80,7 +79,7 @@ class Pool final : public UnaryLayer {
                       .out_width = out.w,
                       .column_counts = columns_.counted.data(),
                       .row_count = rows_.counted[static_cast<size_t>(y)],
-                      .scratch = scratch_ + omp_get_thread_num() * in.w * in.block,
+                      .scratch = scratch_ + worker_index() * in.w * in.block,
                       .dst = dst_.plane(image, block) + y * out.w * out.block};
     kind_ == Kind::kMax ? max_pool_row(row) : average_pool_row(row);
   }
@@ -94,6 +93,7 @@ class Pool final : public UnaryLayer {
 class GlobalAveragePool final : public UnaryLayer {
  public:
   using UnaryLayer::UnaryLayer;
+  LayerPtr clone() const override { return std::make_unique<GlobalAveragePool>(*this); }
   void run(const Chunk&) override {
     const Layout& in = src_.layout;
     parallel_for(in.n * in.blocks(), [&](int64_t i) {

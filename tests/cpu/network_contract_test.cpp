@@ -97,9 +97,9 @@ TEST_CASE("an image's bits do not depend on its place, its neighbours or their n
   for (const LayerTime& layer : network->profile(*stream())) {
     uses_winograd = uses_winograd || layer.implementation.find("wino") != std::string::npos;
   }
-  if (cpu::native_block() == 16) CHECK(uses_winograd);  // else the test says little
+  CHECK(uses_winograd);  // else the test says little
 
-  check_batch_independence(net, {9, 3, 96, 96}, 2);   // chunks of 5 and 4
+  check_batch_independence(net, {9, 3, 96, 96}, 2);   // lanes of chunks of 3, the last with none of its own
   check_batch_independence(net, {8, 3, 75, 110}, 3);  // one full chunk, odd sizes
   check_batch_independence(test::inception_graph(8, 10, 4), {17, 3, 64, 64}, 5);
 }
@@ -307,12 +307,26 @@ TEST_CASE("no layer of InceptionV1 runs on oneDNN's reference code") {
   }
 }
 
-TEST_CASE("chunks are of one size and waste less than one image each") {
-  for (int64_t batch = 1; batch <= 100; ++batch) {
-    const int64_t size = cpu::chunk_images(batch, 224, 224), chunks = (batch + size - 1) / size;
-    CHECK(size >= 1);
-    CHECK(size <= 8);
-    CHECK(chunks * size - batch < chunks);
+TEST_CASE("a batch is divided evenly: few images are computed in vain, few threads idle") {
+  for (const int threads : {1, 2, 3, 8}) {
+    for (int64_t batch = 1; batch <= 100; ++batch) {
+      CAPTURE(threads);
+      CAPTURE(batch);
+      const cpu::Division division = cpu::divide(batch, 224, 224, threads);
+      CHECK(division.lanes * division.threads == threads);
+      CHECK((division.lanes == 1 || division.threads == 1));
+      CHECK(division.images >= 1);
+      CHECK(division.images <= (division.lanes == 1 ? 8 : 4));
+      const int64_t chunks = (batch + division.images - 1) / division.images;
+      CHECK(chunks * division.images - batch < chunks);
+      // What the busiest lane computes, against a fair share.
+      const int64_t rounds = (chunks + division.lanes - 1) / division.lanes;
+      if (division.lanes > 1)
+        CHECK(3 * rounds * division.images * division.lanes <= 4 * batch + 3 * division.lanes * 4);
+    }
   }
-  CHECK(cpu::chunk_images(32, 2000, 2000) == 1);
+  CHECK(cpu::divide(1, 224, 224, 2).lanes == 1);
+  CHECK(cpu::divide(2, 224, 224, 2).lanes == 2);
+  CHECK(cpu::divide(5, 224, 224, 4).lanes == 1);
+  CHECK(cpu::divide(32, 2000, 2000, 2).images == 1);
 }

@@ -27,13 +27,14 @@ class NumberedImages : public ImageSource {
   int64_t width() const override { return 2; }
   int64_t channels() const override { return 1; }
   std::string fingerprint() const override { return ""; }
-  std::string read(int64_t index, void* dst) const override {
+  std::string read(int64_t index, void* dst, const CropDraw&) const override {
     const int now = ++reading;
     for (int seen = most_reading; now > seen && !most_reading.compare_exchange_weak(seen, now);) {
     }
     ++reads;
     // Uneven times make the threads finish out of order.
     if (uneven) std::this_thread::sleep_for(std::chrono::microseconds((index * 7919) % 300));
+    std::this_thread::sleep_for(delay);
     --reading;
     if (index == fatal) throw std::runtime_error("disk on fire");
     if (unreadable && unreadable(index)) return "no good";
@@ -45,6 +46,7 @@ class NumberedImages : public ImageSource {
   std::function<bool(int64_t)> unreadable;
   int64_t fatal = -1;
   bool uneven = true;
+  std::chrono::milliseconds delay{0};
   mutable std::atomic<int> reading{0}, most_reading{0};
   mutable std::atomic<int64_t> reads{0};
 
@@ -176,6 +178,38 @@ TEST_CASE("decoding stays within the ring however slow the consumer is") {
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   CHECK(source.reads <= 4 * (2 + 1));  // the batch handed out and two ahead
   CHECK(source.most_reading <= 3);
+}
+
+TEST_CASE("times tell a slow consumer from slow decoding") {
+  NumberedImages source(60);
+  source.unreadable = [](int64_t i) { return i >= 50; };
+  source.uneven = false;
+  const auto pause = [] { std::this_thread::sleep_for(std::chrono::milliseconds(5)); };
+  ReaderTimes slow_consumer, slow_decoding;
+  {
+    ImageReader reader(source, in_order(60), {5, 2, 1, {}});
+    ImageBatch batch;
+    while (reader.next(batch)) pause();
+    slow_consumer = reader.times();
+  }
+  source.delay = std::chrono::milliseconds(2);
+  {
+    ImageReader reader(source, in_order(60), {5, 2, 1, {}});
+    ImageBatch batch;
+    while (reader.next(batch)) {
+    }
+    slow_decoding = reader.times();
+  }
+  // Ten pauses of 5 ms in which two threads find no room; 30 images of 2 ms on each of two threads.
+  CHECK(slow_consumer.idle_seconds > 0.03);
+  CHECK(slow_decoding.wait_seconds > 0.03);
+  CHECK(slow_consumer.wait_seconds < slow_decoding.wait_seconds);
+  CHECK(slow_decoding.decode_seconds < 0.05);  // processor time: asleep does not count
+  for (const ReaderTimes& times : {slow_consumer, slow_decoding}) {
+    CHECK(times.decode_seconds > 0);
+    CHECK(times.images == 50);
+    CHECK(times.bytes == 50 * source.image_bytes());
+  }
 }
 
 TEST_CASE("an error of the source reaches the consumer once its turn comes") {

@@ -61,6 +61,7 @@ TEST_CASE("tokens are those of the images, however late the device works and how
     ImageForward forward(device, test::fake_graph(), images, {"a"}, 2);
     found.push_back(collect(forward, device, *stream, indices(0, 700)));
     CHECK(forward.images_run() == 700 - 14);
+    CHECK(forward.reader_times().images == 700 - 14);
   }
   CHECK(found[0].unreadable.size() == 14);
   CHECK(found[1] == found[0]);
@@ -82,6 +83,7 @@ TEST_CASE("what was prefetched is decoded before it is asked for, and changes no
   CHECK(images.reads == 20);
   const Collected found = collect(forward, device, *stream, indices(20, 40));
   CHECK(images.reads == 20);
+  CHECK(forward.reader_times().images == 19);
   CHECK(found.unreadable == std::vector<int64_t>{25});
   CHECK(found == collect(expected, plain, *plain_stream, indices(20, 40)));
   // Something else is wanted than was prefetched.

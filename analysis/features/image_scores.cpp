@@ -1,0 +1,89 @@
+#include "analysis/features/image_scores.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/error.h"
+
+namespace branchsae {
+
+int ValueHistogram::bin(float value) {
+  const auto half_octaves = static_cast<int>(std::floor(2 * std::log2(value)));
+  return std::clamp(half_octaves - kFirstExponent2, 0, kBins - 1);
+}
+
+double ValueHistogram::lower_edge(int bin) {
+  return std::exp2((bin + kFirstExponent2) / 2.0);
+}
+
+std::vector<ImageScore> LatentActivity::top(size_t count) const {
+  std::vector<ImageScore> best(std::min(count, images.size()));
+  std::ranges::partial_sort_copy(images, best, [](const ImageScore& a, const ImageScore& b) {
+    return a.max != b.max ? a.max > b.max : a.image < b.image;
+  });
+  return best;
+}
+
+ImageScores::ImageScores(int64_t latents, int64_t positions) : positions_(positions) {
+  if (latents < 1 || positions < 1)
+    throw InputError(
+        fmt::format("scores of {} latents at {} positions: both must be at least 1", latents, positions));
+  activity_.resize(static_cast<size_t>(latents));
+  running_.resize(static_cast<size_t>(latents));
+}
+
+void ImageScores::add(int32_t image, View<const float, 2> values, View<const int32_t, 2> indices) {
+  if (values.shape != indices.shape || values.shape[0] != positions_) {
+    throw ShapeError(fmt::format("codes of one image: values {} x {}, indices {} x {}, {} positions wanted",
+                                 values.shape[0], values.shape[1], indices.shape[0], indices.shape[1],
+                                 positions_));
+  }
+  if (image <= last_image_)
+    throw InputError(
+        fmt::format("image {} comes after image {}: ascending order is needed", image, last_image_));
+  last_image_ = image;
+  ++images_;
+  for (int64_t p = 0; p < positions_; ++p) {
+    for (int64_t i = 0; i < values.shape[1]; ++i) {
+      const int32_t latent = indices(p, i);
+      if (latent < 0) continue;
+      add_value(latent, static_cast<int32_t>(p), values(p, i));
+    }
+  }
+  for (int32_t latent : touched_) {
+    Running& running = running_[static_cast<size_t>(latent)];
+    activity_[static_cast<size_t>(latent)].images.push_back(
+        {image, running.max, static_cast<float>(running.sum / static_cast<double>(positions_)),
+         running.position});
+    running = {};
+  }
+  touched_.clear();
+}
+
+void ImageScores::add_value(int32_t latent, int32_t position, float value) {
+  if (latent >= latents())
+    throw InputError(fmt::format("code of latent {}: there are {} only", latent, latents()));
+  if (!(value > 0)) return;
+  Running& running = running_[static_cast<size_t>(latent)];
+  if (running.max == 0) touched_.push_back(latent);
+  if (value > running.max) {
+    running.max = value;
+    running.position = position;
+  }
+  running.sum += static_cast<double>(value);
+  LatentActivity& activity = activity_[static_cast<size_t>(latent)];
+  ++activity.tokens_fired;
+  activity.sum += static_cast<double>(value);
+  ++activity.histogram.counts[static_cast<size_t>(ValueHistogram::bin(value))];
+}
+
+int64_t ImageScores::memory_bytes() const {
+  size_t bytes = activity_.size() * sizeof(LatentActivity) + running_.size() * sizeof(Running) +
+                 touched_.capacity() * sizeof(int32_t);
+  for (const LatentActivity& activity : activity_) bytes += activity.images.capacity() * sizeof(ImageScore);
+  return static_cast<int64_t>(bytes);
+}
+
+}  // namespace branchsae
