@@ -34,7 +34,7 @@ double step_bytes(const SaeSpec& spec) {
 
 /// Where the time of the host's step goes, in nanoseconds of one thread a token.
 nlohmann::json phase_fields(SaeExecutor& sae, double tokens) {
-  const cpu::SaeStepTimes phases = cpu::take_step_times(sae);
+  const SaeStepTimes phases = sae.take_times();
   return {{"encode_select", 1e9 * phases.encode_select / tokens},
           {"decode_gradient", 1e9 * phases.decode_gradient / tokens},
           {"sort", 1e9 * phases.sort / tokens},
@@ -98,7 +98,7 @@ nlohmann::json run_case(const SaeSpec& spec, const StepOptions& options, const M
     ++step.adam_step;
   };
   if (meter.on_host()) {  // what the check took
-    cpu::take_step_times(executor);
+    executor.take_times();
     cpu::take_encode_counts(executor);
   }
   const std::vector<double> seconds = meter.time(one_step);

@@ -370,22 +370,10 @@ std::unique_ptr<SaeExecutor> make_cpu_sae(const SaeSpec& spec, int threads) {
   return std::make_unique<CpuSae>(spec, threads);
 }
 
-namespace {
-
-CpuSae& own(SaeExecutor& executor) {
-  auto* sae = dynamic_cast<CpuSae*>(&executor);
-  if (sae == nullptr) throw InputError("step times and tiles are counted by the CPU's autoencoder only");
-  return *sae;
-}
-
-}  // namespace
-
-SaeStepTimes take_step_times(SaeExecutor& executor) {
-  return own(executor).take_times();
-}
-
 EncodeCounts take_encode_counts(SaeExecutor& executor) {
-  return own(executor).take_encode_counts();
+  auto* sae = dynamic_cast<CpuSae*>(&executor);
+  if (sae == nullptr) throw InputError("tiles are counted by the CPU's autoencoder only");
+  return sae->take_encode_counts();
 }
 
 }  // namespace branchsae::cpu

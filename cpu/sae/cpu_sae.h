@@ -64,7 +64,7 @@ class CpuSae final : public SaeExecutor {
   std::string description() const override;
   int64_t memory_bytes() const override;
 
-  SaeStepTimes take_times();
+  SaeStepTimes take_times() override;
   EncodeCounts take_encode_counts();
 
  private:
