@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -246,6 +247,17 @@ class WholeRun(unittest.TestCase):
         code, _, text = self.compare()
         self.assertEqual(code, 1)
         self.assertIn("failed: bench_sae_step: exit code 1: it broke", text)
+
+    def test_what_was_measured_before_an_interruption_is_kept(self):
+        def compare(context):
+            yield "first", lambda: {"part": "scaling", "case": "first", "n": 9, "d": 1, "tokens_per_s": 7, "gflops": 1,
+                                    "gemm_gflops": 2, "sae_mib": 3}
+            yield "second", lambda: os.kill(os.getpid(), signal.SIGTERM)
+
+        with unittest.mock.patch.object(run.sae_part, "compare", compare):
+            code, found, text = self.compare()
+        self.assertEqual((code, [result["case"] for result in found["results"]]), (1, ["first"]))
+        self.assertIn("interrupted", text)
 
     def test_wrong_usage(self):
         for arguments, said in ((["--only", "sae,speed"], "--only has no part 'speed'"),
