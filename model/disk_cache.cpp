@@ -64,9 +64,10 @@ DiskCache::DiskCache(const DiskCacheOptions& options, const CacheIdentity& ident
 }
 
 DiskCache::~DiskCache() {
-  log(LogLevel::kInfo, fmt::format("cache '{}': {} images read, {} stored, {} damaged; {:.2f} GiB in it",
-                                   options_.folder.string(), images_read_.load(), images_stored_,
-                                   images_damaged_.load(), gib(used_bytes_)));
+  log(LogLevel::kInfo,
+      fmt::format("cache '{}': {} reads of an image, {} images stored, {} damaged; {:.2f} GiB in it",
+                  options_.folder.string(), images_read_.load(), images_stored_, images_damaged_.load(),
+                  gib(used_bytes_)));
 }
 
 void DiskCache::take_lock() {

@@ -177,12 +177,16 @@ SaePrecision choose_precision(const Backend& backend, std::optional<SaePrecision
 namespace {
 
 /// What token buffers and autoencoders need, about. In double: absurd sizes must not wrap round. Copies of W:
-/// itself, packed, two moments, gradient.
-double needed_bytes(const TrainOptions& options, const RoundSizes& sizes, const std::vector<RunTap>& taps) {
+/// itself, packed, two moments, gradient; on the host, while a checkpoint is written, once more itself and
+/// the moments.
+double needed_bytes(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
+                    const std::vector<RunTap>& taps) {
+  const int matrices = options.tied ? 1 : 2;
+  const int copies = (options.tied ? 5 : 9) + (device.backend().is_host() ? 3 * matrices : 0);
   double needed = 0;
   for (const RunTap& tap : taps) {
     const double floats = static_cast<double>(sizes.tokens() + sizes.batch) * static_cast<double>(tap.d) +
-                          static_cast<double>(tap.n) * static_cast<double>(tap.d) * (options.tied ? 5 : 9);
+                          static_cast<double>(tap.n) * static_cast<double>(tap.d) * copies;
     needed += floats * sizeof(float);
   }
   return needed;
@@ -192,7 +196,7 @@ double needed_bytes(const TrainOptions& options, const RoundSizes& sizes, const 
 
 void check_memory(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
                   const std::vector<RunTap>& taps) {
-  const double needed = needed_bytes(options, sizes, taps);
+  const double needed = needed_bytes(device, options, sizes, taps);
   const bool given = options.max_memory > 0;
   const auto limit = static_cast<double>(given ? options.max_memory : machine_memory());
   if (needed <= limit || !(given || device.backend().is_host())) return;
@@ -208,7 +212,8 @@ CacheBudget plan_cache(const Device& device, const TrainOptions& options, const 
   if (rounds <= train_images / sizes.images) return {};
   const bool given = options.max_memory > 0;
   const auto left = [&](int64_t of) {
-    return static_cast<int64_t>(std::max(0.0, static_cast<double>(of) - needed_bytes(options, sizes, taps)));
+    return static_cast<int64_t>(
+        std::max(0.0, static_cast<double>(of) - needed_bytes(device, options, sizes, taps)));
   };
   const int64_t of_host = given ? options.max_memory : machine_memory() / 3;
   if (device.backend().is_host()) return {.device_bytes = left(of_host)};
