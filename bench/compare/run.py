@@ -156,9 +156,10 @@ def run_parts(context, names):
     results = []
 
     def stop(*_):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough: the results are to be written yet
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, stop)
     try:
         for name in names:
             for result in run_part(context, name):
@@ -166,8 +167,6 @@ def run_parts(context, names):
     except KeyboardInterrupt:
         context.note("interrupted: what was left is missing")
         results.append(None)
-    finally:
-        signal.signal(signal.SIGTERM, before)
     return [result for result in results if result is not None], None not in results
 
 

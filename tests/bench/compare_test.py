@@ -252,8 +252,12 @@ class WholeRun(unittest.TestCase):
         def compare(context):
             yield "first", lambda: {"part": "scaling", "case": "first", "n": 9, "d": 1, "tokens_per_s": 7, "gflops": 1,
                                     "gemm_gflops": 2, "sae_mib": 3}
-            yield "second", lambda: os.kill(os.getpid(), signal.SIGTERM)
+            try:
+                yield "second", lambda: os.kill(os.getpid(), signal.SIGTERM)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)  # again, while it tidies up
 
+        self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         with unittest.mock.patch.object(run.sae_part, "compare", compare):
             code, found, text = self.compare()
         self.assertEqual((code, [result["case"] for result in found["results"]]), (1, ["first"]))
