@@ -288,7 +288,7 @@ class Reports(unittest.TestCase):
         width = {"part": "scaling", "d": 64, "n": 1024, "tokens_per_s": 1e6, "gflops": 131, "gemm_gflops": 200,
                  "sae_mib": 4}
         images = {"part": "scaling", "images": 1000, "seconds": 20, "images_per_s": 50, "peak_mib": 300,
-                  "timings": {"wait_s": 1, "total_s": 20}}
+                  "timings": {"wait": 1, "total": 20}}
         text = report_files.markdown({"machine": environment.describe(), "threads": 2, "rounds": 3, "seconds": 1,
                                       "command": "run.py", "results": [forward, whole, width, images],
                                       "notes": ["a note"], "commands": []})
