@@ -32,7 +32,8 @@ def write_npy(path, rows, width, seed=1):
 def write_sae(path, n, d, seed=2):
     """A tied autoencoder with short rows."""
     draw = random.Random(seed)
-    tensors = {"W": ([n, d], [draw.gauss(0, 0.1) for _ in range(n * d)]), "b_enc": ([n], [0] * n), "b_pre": ([d], [0] * d)}
+    tensors = {"W": ([n, d], [draw.gauss(0, 0.1) for _ in range(n * d)]), "b_enc": ([n], [0] * n),
+               "b_pre": ([d], [0] * d)}
     header, data = {"__metadata__": {"scale": "1", "k": "8", "tap": "none", "tied": "true", "decoder_norm": "free",
                                      "model_sha256": "", "preprocess": ""}}, b""
     for name, (shape, values) in tensors.items():
