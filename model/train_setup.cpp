@@ -249,8 +249,11 @@ std::unique_ptr<DiskCache> open_disk_cache(const Device& device, const TrainOpti
                                            const ImageSource& images) {
   if (options.cache.empty()) return nullptr;
   // All that the bits of a token depend on. The batch is among it: which algorithm a convolution takes may
-  // depend on it. The device's description names processor, threads and library.
+  // depend on it. The device's description names processor, threads and library; another version of the
+  // program may have other kernels.
+  const auto program = run.origin.versions.find("branchsae");
   const CacheIdentity identity{
+      {"version of the program", program == run.origin.versions.end() ? "unknown" : program->second},
       {"model", run.model_sha256},
       {"images", run.images_fingerprint},
       {"number of images", std::to_string(images.size())},
