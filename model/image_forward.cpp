@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/error.h"
+#include "model/timings.h"
 
 namespace branchsae::model {
 namespace {
@@ -109,12 +110,20 @@ bool ImageForward::run(Stream& stream, const std::vector<int64_t>& images,
   const Closing closing([this] { close(reading_); });
   ImageBatch batch;
   while (reading_->reader->next(batch)) {
-    run_batch(stream, batch.pixels, batch.count);
+    {
+      const Stopwatch watch(forward_seconds_);
+      run_batch(stream, batch.pixels, batch.count);
+    }
     images_run_ += batch.count;
     pixels_.wait_sent();  // the reader decodes the next images into this memory
     if (!visit(batch.indices)) return false;
   }
   return true;
+}
+
+std::array<int64_t, 2> ImageForward::grid(size_t tap) const {
+  const TapOutput output = program_.tap(tap);
+  return {output.height, output.width};
 }
 
 View<const float, 2> ImageForward::tokens(size_t tap, int64_t place) const {

@@ -1,5 +1,6 @@
 #pragma once
 /// Runs images through the network up to some taps.
+#include <array>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -33,12 +34,16 @@ class ImageForward {
   const std::vector<Tap>& taps() const { return program_.taps(); }
   /// Tokens of one image.
   int64_t positions(size_t tap) const { return positions_[tap]; }
+  /// Height and width; 1 x 1 where the tap has no grid.
+  std::array<int64_t, 2> grid(size_t tap) const;
   /// Tokens of image number `place` of the batch that `visit` was told of, [positions, d], device.
   View<const float, 2> tokens(size_t tap, int64_t place) const;
   /// Of `count` images from `place` on.
   View<const float, 2> tokens(size_t tap, int64_t place, int64_t count) const;
   int64_t images_run() const { return images_run_; }
   int64_t batch() const { return batch_; }
+  /// That the network took, on a device that is the host; elsewhere only what enqueuing it took.
+  double forward_seconds() const { return forward_seconds_; }
   /// Of all that was read so far, also ahead.
   ReaderTimes reader_times() const;
 
@@ -67,6 +72,7 @@ class ImageForward {
   ReaderTimes closed_times_;                  ///< of the readers that are gone
   std::vector<int64_t> positions_;
   int64_t images_run_ = 0;
+  double forward_seconds_ = 0;
 };
 
 }  // namespace branchsae::model

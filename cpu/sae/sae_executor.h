@@ -11,16 +11,13 @@ namespace branchsae::cpu {
 /// set. Throws InputError for a bad spec, DeviceError when memory cannot be had.
 std::unique_ptr<SaeExecutor> make_cpu_sae(const SaeSpec& spec, int threads);
 
-/// Time spent in the parts of step(), in seconds, summed over threads (update and sort: over the threads that
-/// took part), since the last call. For benchmarks.
-struct SaeStepTimes {
-  double encode_select = 0;
-  double decode_gradient = 0;  ///< includes adding to partial gradients in the scatter scheme
-  double sort = 0;
-  double update = 0;  ///< summing of gradient rows and Adam
+/// How tiles of tokens were encoded since the last call. For benchmarks.
+struct EncodeCounts {
+  int64_t dense = 0, sparse = 0, bf16 = 0;  ///< tiles; those done again in fp32 count there
+  int64_t scored_tokens = 0;                ///< tokens of which every latent was scored exactly
 };
 
 /// Throws InputError when `executor` was not made by make_cpu_sae.
-SaeStepTimes take_step_times(SaeExecutor& executor);
+EncodeCounts take_encode_counts(SaeExecutor& executor);
 
 }  // namespace branchsae::cpu
