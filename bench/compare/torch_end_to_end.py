@@ -150,7 +150,7 @@ def main():
     parser.add_argument("--workers", type=int, default=0,
                         help="processes that decode; on two cores none was fastest, the network takes both")
     parser.add_argument("--forward-batch", type=int, default=8)
-    parser.add_argument("--variant", choices=tuple(VARIANTS), default="embedding_bag", help="how a step is written")
+    parser.add_argument("--variant", choices=tuple(VARIANTS), default="manual bag", help="how a step is written")
     parser.add_argument("--seed", type=int, default=0)
     print(json.dumps(run(parser.parse_args())))
 
