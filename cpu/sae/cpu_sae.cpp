@@ -343,8 +343,9 @@ EncodeCounts CpuSae::take_encode_counts() {
 }
 
 std::string CpuSae::description() const {
-  return fmt::format("{} gradient, dense or sparse encode by tile, {}, {} thread{}",
+  return fmt::format("{} gradient, {} or sparse encode by tile, {}, {} thread{}",
                      layout_.scheme == GradientScheme::kScatter ? "scattered" : "sorted",
+                     kernels_.encode_pairs != nullptr ? "dense (screened in bf16)" : "dense",
                      isa_name(kernels_.isa), threads_, threads_ == 1 ? "" : "s");
 }
 

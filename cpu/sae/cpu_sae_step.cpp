@@ -8,6 +8,12 @@
 #include "cpu/sae/cpu_sae.h"
 
 namespace branchsae::cpu {
+namespace {
+
+// One tile in so many is timed.
+constexpr int64_t kTimedTiles = 4;
+
+}  // namespace
 
 void CpuSae::step(Stream&, View<const float, 2> tokens, const SaeStep& step) {
   check_tokens(spec_, tokens, spec_.max_batch);
@@ -98,7 +104,11 @@ void CpuSae::forward_backward(const Batch& batch) {
 
 void CpuSae::run_tile(const Batch& batch, int64_t tile, int64_t partial, TileWorkspace& work,
                       SaeStepTimes& times) {
-  const double start = thread_seconds();
+  // Asking for the processor time of a thread is a system call.
+  const bool timed = tile % kTimedTiles == 0;
+  const double share = static_cast<double>(std::min(kTimedTiles, layout_.tiles(batch.size()) - tile));
+  const auto seconds = [&] { return timed ? share * thread_seconds() : 0.0; };
+  const double start = seconds();
   const int64_t first = tile * layout_.tile, rows = std::min(layout_.tile, batch.size() - first);
   const View<const float, 2> x = batch.tokens.rows(first, rows);
   TileSums sums;
@@ -107,20 +117,20 @@ void CpuSae::run_tile(const Batch& batch, int64_t tile, int64_t partial, TileWor
       load_tile(kernels_, layout_, x, parameters_.scale, parameters_.b_pre.data(), token_sums, work).squares;
   const bool finite = surely_finite(sums.squared_tokens);
   sums.flags = encode_topk(kernels_, panels(), layout_, rows, finite, work, work.selection, spec_.k);
-  const double selected = thread_seconds();
+  const double selected = seconds();
   float* r_sums = tile_residual_sums_.data() + tile * layout_.d_padded;
   std::fill_n(r_sums, layout_.d_padded, 0.0F);
   main_gradient(batch, first, rows, partial, work, sums, r_sums);
-  double decoded = thread_seconds();
+  double decoded = seconds();
   times.encode_select += selected - start;
   times.decode_gradient += decoded - selected;
   if (dead_count_ > 0) {
     const Panels dead = dead_panels();
     sums.flags.add(encode_topk(kernels_, dead, layout_, rows, finite, work, work.aux_selection, spec_.aux_k));
-    times.encode_select += thread_seconds() - decoded;
-    decoded = thread_seconds();
+    times.encode_select += seconds() - decoded;
+    decoded = seconds();
     aux_gradient(batch, first, rows, partial, work, sums);
-    times.decode_gradient += thread_seconds() - decoded;
+    times.decode_gradient += seconds() - decoded;
   }
   tile_sums_[tile] = sums;
 }
@@ -132,13 +142,19 @@ void CpuSae::main_gradient(const Batch& batch, int64_t first, int64_t rows, int6
   for (int64_t t = 0; t < rows; ++t) {
     const float* xc = work.xc.data() + t * layout_.x_stride;
     float* r = work.r.data() + t * layout_.x_stride;
+    sums.active += selection.count(t);
+    if (learns_narrow()) {
+      sums.squared_error += static_cast<double>(
+          learn_narrow(selection, t, xc, -1.0F, r, r_sums, batch.error_factor, partial, work));
+      mark_fired(selection, t, partial);
+      continue;
+    }
     const bool has_next = prefetch && t + 1 < rows;
     const float squares = kernels_.decode_token(
         {selection.values(t), selection.indices(t), selection.count(t), parameters_.decoder().data(),
          layout_.d_padded, xc, -1.0F, r, r_sums, work.g.data(), work.dot_work.data(),
          has_next ? selection.indices(t + 1) : nullptr, has_next ? selection.count(t + 1) : 0});
     sums.squared_error += static_cast<double>(squares);
-    sums.active += selection.count(t);
     add_token_gradient(selection, t, first + t, batch.error_factor, partial, true, work);
   }
 }
@@ -149,6 +165,11 @@ void CpuSae::aux_gradient(const Batch& batch, int64_t first, int64_t rows, int64
   for (int64_t t = 0; t < rows; ++t) {
     const int32_t* indices = selection.indices(t);
     float* r = work.r.data() + t * layout_.x_stride;
+    if (learns_narrow()) {
+      sums.aux_error += static_cast<double>(
+          learn_narrow(selection, t, r, 1.0F, r, nullptr, batch.aux_error_factor, partial, work));
+      continue;
+    }
     const float squares = kernels_.decode_token({selection.values(t), indices, selection.count(t),
                                                  parameters_.decoder().data(), layout_.d_padded, r, 1.0F, r,
                                                  nullptr, work.g.data(), work.dot_work.data(), nullptr, 0});
@@ -156,6 +177,35 @@ void CpuSae::aux_gradient(const Batch& batch, int64_t first, int64_t rows, int64
     add_token_gradient(selection, t, spec_.max_batch + first + t, batch.aux_error_factor, partial, false,
                        work);
   }
+}
+
+bool CpuSae::learns_narrow() const {
+  return kernels_.learn_token != nullptr && layout_.scheme == GradientScheme::kScatter && spec_.tied &&
+         layout_.d_padded <= kNarrowColumns;
+}
+
+// Returns |r|^2.
+float CpuSae::learn_narrow(const SelectionBuffer& selection, int64_t row, const float* base, float base_sign,
+                           float* r, float* r_sums, float factor, int64_t partial, TileWorkspace& work) {
+  DecodeToken decode{};
+  decode.z = selection.values(row);
+  decode.indices = selection.indices(row);
+  decode.count = selection.count(row);
+  decode.rows = parameters_.decoder().data();
+  decode.d_padded = layout_.d_padded;
+  decode.base = base;
+  decode.base_sign = base_sign;
+  decode.r = r;
+  decode.r_sums = r_sums;
+  return kernels_.learn_token({decode, factor, work.xc.data() + row * layout_.x_stride,
+                               partial_.data() + partial * spec_.n * layout_.d_padded,
+                               partial_b_enc_.data() + partial * spec_.n});
+}
+
+void CpuSae::mark_fired(const SelectionBuffer& selection, int64_t row, int64_t partial) {
+  const int32_t* indices = selection.indices(row);
+  uint8_t* fired = partial_fired_.data() + partial * spec_.n;
+  for (int64_t i = 0; i < selection.count(row); ++i) fired[indices[i]] = 1;
 }
 
 // work.g holds W_i . r of the token, work.r and work.xc its rows.
@@ -178,12 +228,11 @@ void CpuSae::add_token_gradient(const SelectionBuffer& selection, int64_t row, i
     return;
   }
   float* b_enc = partial_b_enc_.data() + partial * spec_.n;
-  uint8_t* fired = partial_fired_.data() + partial * spec_.n;
+  if (count_as_fired) mark_fired(selection, row, partial);
   for (int64_t i = 0; i < count; ++i) {
     work.zc[i] = factor * z[i];
     work.g[i] *= factor;
     b_enc[indices[i]] += work.g[i];
-    if (count_as_fired) fired[indices[i]] = 1;
   }
   const int64_t begin = partial * spec_.n * layout_.d_padded;
   kernels_.scatter_token({work.zc.data(), work.g.data(), indices, count, r, xc, layout_.d_padded,

@@ -213,6 +213,17 @@ struct ScatterToken {
   float* rows_dec;  ///< [n, d_padded]; null: tied
 };
 
+/// Both for one token of narrow rows and tied weights: the residual e = factor * r is decoded, and the rows
+/// of a partial gradient get factor z_i r + g_i xc, g_i = factor W_i . r. The bits are those of the two
+/// apart.
+struct LearnToken {
+  DecodeToken decode;  ///< d_padded <= kNarrowColumns; without dots, work and next
+  float factor;
+  const float* xc;  ///< [d_padded]
+  float* rows;      ///< [n, d_padded]
+  float* b_enc;     ///< [n] += g_i
+};
+
 /// One selected (token, latent) pair, sorted by latent.
 struct Pair {
   int32_t token;
@@ -272,6 +283,8 @@ struct SaeKernels {
   /// Returns |r|^2.
   float (*decode_token)(const DecodeToken&);
   void (*scatter_token)(const ScatterToken&);
+  /// Returns |r|^2. Null: this level has too few registers to gain by it.
+  float (*learn_token)(const LearnToken&);
   /// Returns sum g.
   float (*sum_pairs)(const SumPairs&);
   /// target[i] = sum over the partials, in order, and zeroes them. partials[p * stride + i].

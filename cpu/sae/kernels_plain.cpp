@@ -136,6 +136,7 @@ const SaeKernels& plain_kernels() {
                                 .select_all = plain_select_all,
                                 .decode_token = decode_token,
                                 .scatter_token = scatter_token,
+                                .learn_token = nullptr,
                                 .sum_pairs = sum_pairs,
                                 .sum_partials = sum_partials,
                                 .add_scaled = add_scaled,

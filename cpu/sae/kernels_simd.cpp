@@ -16,6 +16,7 @@
 #if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
 #include "cpu/sae/decode-inl.h"
 #include "cpu/sae/encode-inl.h"
+#include "cpu/sae/learn-inl.h"
 #include "cpu/sae/round-inl.h"
 #include "cpu/sae/score-inl.h"
 #include "cpu/sae/select-inl.h"
@@ -39,6 +40,7 @@ const SaeKernels& table() {
                                   .select_all = select_all,
                                   .decode_token = decode_token,
                                   .scatter_token = scatter_token,
+                                  .learn_token = kN == 16 ? learn_token : nullptr,
                                   .sum_pairs = sum_pairs,
                                   .sum_partials = sum_partials,
                                   .add_scaled = add_scaled,

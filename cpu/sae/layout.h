@@ -24,6 +24,8 @@ inline constexpr int64_t kLanes = 16;
 inline constexpr int64_t kLockstep = 4;
 /// Up to this k the group maxima of the encode give a starting threshold.
 inline constexpr int64_t kFastK = kPanel;
+/// Columns of a row that fits the registers, with residual and token, in decode and gradient.
+inline constexpr int64_t kNarrowColumns = 64;
 /// Partial weight gradients of the scatter scheme; fixed, so that bits do not depend on the threads.
 inline constexpr int64_t kPartials = 8;
 

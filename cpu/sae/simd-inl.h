@@ -58,14 +58,10 @@ HWY_INLINE V sum_four(V a, V b, V c, V e) {
                  hn::BitCast(d, hn::InterleaveUpper(d64, ab64, ce64)));
 }
 
-// Lane i of the result is the sum of the lanes of row i; rows are kLanes floats apart.
-HWY_INLINE V sum_rows(const float* HWY_RESTRICT rows) {
+// Lane i of the result is the sum of the lanes of row i; four(i) is sum_four() of rows i to i + 3.
+template <class Four>
+HWY_INLINE V sum_fours(const Four& four) {
   const D d;
-  const auto four = [&](int64_t first) HWY_ATTR {
-    const float* p = rows + first * kLanes;
-    return sum_four(hn::Load(d, p), hn::Load(d, p + kLanes), hn::Load(d, p + 2 * kLanes),
-                    hn::Load(d, p + 3 * kLanes));
-  };
   if constexpr (kN == 4) {
     return four(0);
   } else if constexpr (kN == 8) {
@@ -79,6 +75,16 @@ HWY_INLINE V sum_rows(const float* HWY_RESTRICT rows) {
     return hn::Add(hn::OddEvenBlocks(hn::SwapAdjacentBlocks(h1), h0),
                    hn::OddEvenBlocks(h1, hn::SwapAdjacentBlocks(h0)));
   }
+}
+
+// The same of rows in memory, kLanes floats apart.
+HWY_INLINE V sum_rows(const float* HWY_RESTRICT rows) {
+  const D d;
+  return sum_fours([&](int64_t first) HWY_ATTR {
+    const float* p = rows + first * kLanes;
+    return sum_four(hn::Load(d, p), hn::Load(d, p + kLanes), hn::Load(d, p + 2 * kLanes),
+                    hn::Load(d, p + 3 * kLanes));
+  });
 }
 
 }  // namespace branchsae::cpu::HWY_NAMESPACE

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "cpu/sae/kernel_tables.h"
@@ -68,6 +69,46 @@ HostTensor sparse_tokens(int64_t rows, int64_t d, double density, bool integers,
   for (float& value : x.values()) value = random.uniform() < density ? value : 0.0F;
   return x;
 }
+
+// A token's random values, the same for every call.
+struct LearnCase {
+  static constexpr int64_t kLatents = 96;
+  int64_t width, count;
+  Array<float> w, base, xc, z;
+  std::vector<int32_t> indices;
+
+  LearnCase(int64_t width_, int64_t count_, Random& random)
+      : width(width_),
+        count(count_),
+        w(kLatents * width_, "w"),
+        base(width_, "base"),
+        xc(width_, "xc"),
+        z(round_up(count_, kLanes), "z") {
+    for (Array<float>* array : {&w, &base, &xc, &z}) {
+      for (int64_t i = 0; i < array->size(); ++i) (*array)[i] = static_cast<float>(random.normal());
+    }
+    for (int64_t i = 0; i < count; ++i) indices.push_back(static_cast<int32_t>(i * kLatents / count));
+  }
+};
+
+struct Learned {
+  Array<float> r, r_sums, rows, b_enc;
+  float squares = 0;
+  explicit Learned(int64_t width)
+      : r(width, "r"),
+        r_sums(width, "sums"),
+        rows(LearnCase::kLatents * width, "rows"),
+        b_enc(LearnCase::kLatents, "b_enc") {
+    for (Array<float>* array : {&r_sums, &rows, &b_enc}) std::fill_n(array->data(), array->size(), 0.5F);
+  }
+  bool operator==(const Learned& other) const {
+    const auto same = [](const Array<float>& a, const Array<float>& b) {
+      return std::memcmp(a.data(), b.data(), static_cast<size_t>(a.size_bytes())) == 0;
+    };
+    return same(r, other.r) && same(r_sums, other.r_sums) && same(rows, other.rows) &&
+           same(b_enc, other.b_enc) && squares == other.squares;
+  }
+};
 
 }  // namespace
 
@@ -223,6 +264,51 @@ TEST_CASE("gradients on sparse tokens agree with the reference") {
       CHECK(relative_difference(actual.w.values(), expected.gradients.w) < 1e-5);
       CHECK(relative_difference(actual.b_enc.values(), expected.gradients.b_enc) < 1e-5);
       CHECK(relative_difference(actual.b_pre.values(), expected.gradients.b_pre) < 1e-5);
+    }
+  }
+}
+
+TEST_CASE("decode and gradient in one go give the bits of the two apart") {
+  constexpr float kFactor = 0.3F;
+  Random random(5, 0);
+  for (const Isa isa : isa_levels()) {
+    const SaeKernels& kernels = sae_kernels(isa);
+    if (kernels.learn_token == nullptr) continue;
+    for (int64_t width = kLanes; width <= kNarrowColumns; width += kLanes) {
+      for (const int64_t count : {0, 1, 2, 15, 16, 17, 32, 45}) {
+        CAPTURE(isa_name(isa));
+        CAPTURE(width);
+        CAPTURE(count);
+        const LearnCase c(width, count, random);
+        Learned apart(width), fused(width);
+        Array<float> g(round_up(count, kLanes) + kLanes, "g"), zc(round_up(count, kLanes) + kLanes, "zc"),
+            dot_work((count + kLanes) * kLanes, "work");
+        DecodeToken decode{c.z.data(),
+                           c.indices.data(),
+                           count,
+                           c.w.data(),
+                           width,
+                           c.base.data(),
+                           -1.0F,
+                           apart.r.data(),
+                           apart.r_sums.data(),
+                           g.data(),
+                           dot_work.data(),
+                           nullptr,
+                           0};
+        apart.squares = kernels.decode_token(decode);
+        for (int64_t i = 0; i < count; ++i) {
+          zc[i] = kFactor * c.z[i];
+          g[i] *= kFactor;
+          apart.b_enc[c.indices[static_cast<size_t>(i)]] += g[i];
+        }
+        kernels.scatter_token({zc.data(), g.data(), c.indices.data(), count, apart.r.data(), c.xc.data(),
+                               width, apart.rows.data(), nullptr});
+        decode.r = fused.r.data(), decode.r_sums = fused.r_sums.data(), decode.dots = decode.work = nullptr;
+        fused.squares =
+            kernels.learn_token({decode, kFactor, c.xc.data(), fused.rows.data(), fused.b_enc.data()});
+        CHECK(fused == apart);
+      }
     }
   }
 }
