@@ -155,6 +155,7 @@ class Convolution final : public Layer {
     info.implementation = plan_.primitive.impl_info_str();
     const HostTensor& w = *op.weight;
     info.flops = 2 * w.size() * dst.layout.n * dst.layout.h * dst.layout.w;
+    info.bytes = src.size_bytes() + dst.size_bytes() + weight_bytes();
   }
 
   LayerPtr clone() const override { return std::make_unique<Convolution>(*this); }
