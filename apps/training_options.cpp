@@ -98,6 +98,40 @@ void add_precision(OptionSet& options, std::optional<SaePrecision>& target) {
            [&target] { return target ? Json(to_string(*target)) : Json("auto"); });
 }
 
+void add_sampling(OptionSet& options, TokenSampling& target) {
+  add_read(
+      options, "--sample", "uniform|norm", to_string(target),
+      "norm: a position is as likely as its token is long",
+      [&target](const std::string& text) {
+        if (text != "uniform" && text != "norm") {
+          throw InputError("must be uniform or norm, not '" + text + "'");
+        }
+        target = parse_token_sampling(text);
+      },
+      [&target] { return Json(to_string(target)); });
+}
+
+void add_cache(OptionSet& options, TrainOptions& train) {
+  add_read(
+      options, "--cache", "DIR", "none",
+      "folder that keeps activations, for later runs on the same images; made when missing",
+      [&train](const std::string& text) {
+        if (text.empty()) throw InputError("must name a folder");
+        train.cache = text;
+      },
+      [&train] { return Json(train.cache.string()); });
+  add_read(
+      options, "--cache-precision", "fp32|bf16", to_string(train.cache_precision),
+      "bf16: half the size, and all tokens are rounded to it",
+      [&train](const std::string& text) {
+        if (text != "fp32" && text != "bf16") throw InputError("must be fp32 or bf16, not '" + text + "'");
+        train.cache_precision = parse_cache_precision(text);
+      },
+      [&train] { return Json(to_string(train.cache_precision)); });
+  options.bytes("--cache-size", train.cache_size,
+                "what the cache may take, as 50GiB; else 80 % of what is free");
+}
+
 /// `--untied` is a switch whose field is the other way round.
 void add_untied(OptionSet& options, bool& tied) {
   options.custom_flag(
@@ -150,6 +184,10 @@ constexpr std::pair<const char*, Copy> kCopies[] = {
     {"buffer-tokens", copy<&O::buffer_tokens>},
     {"forward-batch", copy<&O::forward_batch>},
     {"seed", copy<&O::seed>},
+    {"sample", copy<&O::sample>},
+    {"cache", copy<&O::cache>},
+    {"cache-precision", copy<&O::cache_precision>},
+    {"cache-size", copy<&O::cache_size>},
     {"checkpoint-every", copy<&O::checkpoint_every>},
     {"log-every", copy<&O::log_every>},
     {"max-memory", copy<&O::max_memory>},
@@ -181,9 +219,11 @@ void add_training_options(OptionSet& options, TrainOptions& train) {
   options.group("Data");
   options.real("--holdout", train.holdout, 0, 0.5, "share of the images that is held out for the evaluation");
   add_positions(options, train.positions_per_image);
+  add_sampling(options, train.sample);
   options.count("--buffer-tokens", train.buffer_tokens, 1, 1 << 30,
                 "tokens a tap that are shuffled together");
   add_forward_batch(options, train.forward_batch);
+  add_cache(options, train);
   options.flag("--strict", train.strict, "an unreadable image is an error");
   options.group("Checkpoints");
   add_checkpoints(options, train);

@@ -29,6 +29,8 @@ class ImageSource {
   virtual int64_t channels() const = 0;
   /// sha256 over the sorted names and sizes: tells whether a run sees the same set again.
   virtual std::string fingerprint() const = 0;
+  /// What is done to a decoded image before it is delivered, for people; empty: nothing.
+  virtual std::string preparation() const { return ""; }
   /// Decodes image `index` into dst (height * width * channels elements). Thread-safe.
   /// Returns an empty string, or why the image cannot be read, as one line.
   virtual std::string read(int64_t index, void* dst) const = 0;

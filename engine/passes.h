@@ -24,6 +24,11 @@ Graph prune(Graph graph, const std::vector<ValueId>& wanted);
 /// All of the above, in order. `wanted` are the tapped values.
 Graph optimise(Graph graph, const std::vector<ValueId>& wanted);
 
+/// The part of the network behind one value, which becomes its input: what comes after a changed activation.
+/// `wanted` become the outputs. Throws InputError when they depend on the old input by a way around the value
+/// (one branch of a block; the whole layer's concat is passed by all ways), or for an id that is no value.
+Graph resume_at(Graph graph, ValueId start, const std::vector<ValueId>& wanted);
+
 /// Logical shapes for one input size. [values.size()], empty where a value is unused.
 /// Throws ShapeError naming node and shapes when the graph does not allow H x W.
 std::vector<Shape> infer_shapes(const Graph& graph, int64_t batch, int64_t height, int64_t width);

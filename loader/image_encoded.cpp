@@ -28,6 +28,10 @@ std::string EncodedImages::fingerprint() const {
   return sha256_of(text);
 }
 
+std::string EncodedImages::preparation() const {
+  return "short side " + std::to_string(resize_) + ", centre crop " + std::to_string(crop_);
+}
+
 std::string EncodedImages::read(int64_t index, void* dst) const {
   try {
     const std::string bytes = fetch_(entry(index));

@@ -23,6 +23,7 @@ class EncodedImages : public ImageSource {
   int64_t width() const override { return crop_; }
   int64_t channels() const override { return 3; }
   std::string fingerprint() const override;
+  std::string preparation() const override;
   std::string read(int64_t index, void* dst) const override;
 
  private:

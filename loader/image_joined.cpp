@@ -43,6 +43,15 @@ std::string JoinedImages::fingerprint() const {
   return sha256_of(text);
 }
 
+std::string JoinedImages::preparation() const {
+  std::string text;
+  for (const auto& part : parts_) {
+    const std::string one = part->preparation();
+    if (text.find(one) == std::string::npos) text += (text.empty() ? "" : "; ") + one;
+  }
+  return text;
+}
+
 std::string JoinedImages::read(int64_t index, void* dst) const {
   const size_t part = part_of(index);
   return parts_.at(part)->read(index - starts_.at(part), dst);

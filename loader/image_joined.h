@@ -17,6 +17,7 @@ class JoinedImages : public ImageSource {
   int64_t width() const override { return parts_.front()->width(); }
   int64_t channels() const override { return parts_.front()->channels(); }
   std::string fingerprint() const override;
+  std::string preparation() const override;
   std::string read(int64_t index, void* dst) const override;
 
  private:

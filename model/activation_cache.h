@@ -15,6 +15,7 @@ namespace branchsae::model {
 struct TapExtent {
   int64_t positions = 0;  ///< tokens per image
   int64_t width = 0;      ///< d
+  bool operator==(const TapExtent&) const = default;
 };
 
 struct CacheBudget {

@@ -27,7 +27,7 @@ void add_tokens(const EvaluationTarget& target, View<const float, 2> tokens, Tar
 
 }  // namespace
 
-EvaluateResult evaluate_targets(ImageForward& forward, Stream& stream,
+EvaluateResult evaluate_targets(ImageTokens& tokens, Stream& stream,
                                 const std::vector<EvaluationTarget>& targets,
                                 const std::vector<int64_t>& images, SkippedImages& skipped,
                                 const EvaluateCallbacks& callbacks) {
@@ -35,16 +35,17 @@ EvaluateResult evaluate_targets(ImageForward& forward, Stream& stream,
   for (const EvaluationTarget& target : targets) sums.emplace_back(target.ks.size());
   EvaluateResult result;
   const auto on_unreadable = [&](int64_t image, const std::string& reason) { skipped.add(image, reason); };
-  const bool finished = forward.run(stream, images, on_unreadable, [&](const std::vector<int64_t>& batch) {
-    const auto count = static_cast<int64_t>(batch.size());
-    stream.synchronize();
-    for (size_t i = 0; i < targets.size(); ++i) {
-      add_tokens(targets[i], forward.tokens(targets[i].index, 0, count), sums[i]);
-    }
-    result.images += count;
-    if (callbacks.progress) callbacks.progress(result.images, static_cast<int64_t>(images.size()));
-    return !(callbacks.stop_requested && callbacks.stop_requested());
-  });
+  const bool finished =
+      tokens.run_in_order(stream, images, on_unreadable, [&](const std::vector<int64_t>& batch) {
+        const auto count = static_cast<int64_t>(batch.size());
+        stream.synchronize();
+        for (size_t i = 0; i < targets.size(); ++i) {
+          add_tokens(targets[i], tokens.tokens(targets[i].index, 0, count), sums[i]);
+        }
+        result.images += count;
+        if (callbacks.progress) callbacks.progress(result.images, static_cast<int64_t>(images.size()));
+        return !(callbacks.stop_requested && callbacks.stop_requested());
+      });
   result.stopped = !finished;
   for (size_t i = 0; i < targets.size(); ++i) {
     for (size_t j = 0; j < targets[i].ks.size(); ++j) {
@@ -112,7 +113,8 @@ EvaluateResult evaluate(const Device& device, const Graph& graph, const ImageSou
   }
   model::SkippedImages skipped(images, static_cast<int64_t>(options.images.size()), options.strict);
   const auto stream = device.make_stream();
-  return model::evaluate_targets(forward, *stream, targets, options.images, skipped, callbacks);
+  model::ImageTokens tokens(device, forward, {});
+  return model::evaluate_targets(tokens, *stream, targets, options.images, skipped, callbacks);
 }
 
 std::string to_json(const SaeEvaluation& evaluation) {

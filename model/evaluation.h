@@ -5,20 +5,20 @@
 
 #include "engine/sae.h"
 #include "model/evaluate.h"
-#include "model/image_forward.h"
+#include "model/image_tokens.h"
 #include "model/skipped_images.h"
 
 namespace branchsae::model {
 
 struct EvaluationTarget {
   std::string tap;
-  size_t index = 0;  ///< of the tap in the forward pass
+  size_t index = 0;  ///< of the tap in `tokens`
   SaeExecutor* sae = nullptr;
   std::vector<int64_t> ks;
 };
 
 /// Every target over all positions of the images, in order.
-EvaluateResult evaluate_targets(ImageForward& forward, Stream& stream,
+EvaluateResult evaluate_targets(ImageTokens& tokens, Stream& stream,
                                 const std::vector<EvaluationTarget>& targets,
                                 const std::vector<int64_t>& images, SkippedImages& skipped,
                                 const EvaluateCallbacks& callbacks);

@@ -117,6 +117,11 @@ bool ImageForward::run(Stream& stream, const std::vector<int64_t>& images,
   return true;
 }
 
+std::array<int64_t, 2> ImageForward::grid(size_t tap) const {
+  const TapOutput output = program_.tap(tap);
+  return {output.height, output.width};
+}
+
 View<const float, 2> ImageForward::tokens(size_t tap, int64_t place) const {
   return tokens(tap, place, 1);
 }

@@ -1,5 +1,6 @@
 #pragma once
 /// Runs images through the network up to some taps.
+#include <array>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -33,6 +34,8 @@ class ImageForward {
   const std::vector<Tap>& taps() const { return program_.taps(); }
   /// Tokens of one image.
   int64_t positions(size_t tap) const { return positions_[tap]; }
+  /// Height and width; 1 x 1 where the tap has no grid.
+  std::array<int64_t, 2> grid(size_t tap) const;
   /// Tokens of image number `place` of the batch that `visit` was told of, [positions, d], device.
   View<const float, 2> tokens(size_t tap, int64_t place) const;
   /// Of `count` images from `place` on.

@@ -7,7 +7,13 @@
 namespace branchsae::model {
 
 /// Random streams of one seed (engine/random.h): the use in the top byte, what it is for below.
-enum class RandomUse : uint64_t { kStart = 1, kEpochOrder = 2, kRoundOrder = 3, kPositions = 4 };
+enum class RandomUse : uint64_t {
+  kStart = 1,
+  kEpochOrder = 2,
+  kRoundOrder = 3,
+  kPositions = 4,
+  kNormPositions = 5
+};
 constexpr uint64_t random_stream(RandomUse use, uint64_t what) {
   return static_cast<uint64_t>(use) << 56 | (what & ((uint64_t{1} << 56) - 1));
 }

@@ -1,79 +1,15 @@
 #include "model/run_lock.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <array>
-#include <cerrno>
-#include <cstring>
-#include <string>
 
 #include "engine/error.h"
 
 namespace branchsae::model {
-namespace fs = std::filesystem;
-namespace {
 
-std::string owner_name() {
-  std::array<char, 256> host{};
-  if (::gethostname(host.data(), host.size() - 1) != 0) host = {};
-  return fmt::format("process {} on {}", ::getpid(), host.data());
-}
-
-std::string read_owner(int file) {
-  std::array<char, 512> text{};
-  const ssize_t size = ::pread(file, text.data(), text.size() - 1, 0);
-  std::string owner(text.data(), size > 0 ? static_cast<size_t>(size) : 0);
-  while (!owner.empty() && owner.back() == '\n') owner.pop_back();
-  return owner.empty() ? "another process" : owner;
-}
-
-/// A former owner may remove the file between our opening it and our locking it: then we hold nothing.
-bool is_still_there(int file, const fs::path& path) {
-  struct stat held {
-  }, named{};
-  return ::fstat(file, &held) == 0 && ::stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino &&
-         held.st_dev == named.st_dev;
-}
-
-/// Locked, or throws.
-int open_locked(const fs::path& path) {
-  while (true) {
-    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (file < 0) throw IoError(fmt::format("cannot write '{}': {}", path.string(), std::strerror(errno)));
-    if (::flock(file, LOCK_EX | LOCK_NB) != 0) {
-      const int error = errno;
-      const std::string owner = read_owner(file);
-      ::close(file);
-      if (error == EWOULDBLOCK) {
-        throw InputError(fmt::format("the run '{}' is in use by {}; wait for it or stop it",
-                                     path.parent_path().string(), owner));
-      }
-      throw IoError(fmt::format("cannot lock '{}': {}", path.string(), std::strerror(error)));
-    }
-    if (is_still_there(file, path)) return file;
-    ::close(file);
-  }
-}
-
-}  // namespace
-
-RunLock::RunLock(const fs::path& run) : path_(run / "lock"), file_(open_locked(path_)) {
-  const std::string owner = owner_name() + "\n";
-  if (::ftruncate(file_, 0) != 0 ||
-      ::pwrite(file_, owner.data(), owner.size(), 0) != static_cast<ssize_t>(owner.size())) {
-    const int error = errno;
-    ::close(file_);
-    throw IoError(fmt::format("cannot write '{}': {}", path_.string(), std::strerror(error)));
-  }
-}
-
-RunLock::~RunLock() {
-  ::unlink(path_.c_str());
-  ::close(file_);
+RunLock::RunLock(const std::filesystem::path& run) : lock_(run / "lock") {
+  if (lock_.held()) return;
+  throw InputError(
+      fmt::format("the run '{}' is in use by {}; wait for it or stop it", run.string(), lock_.owner()));
 }
 
 }  // namespace branchsae::model

@@ -15,10 +15,10 @@
 namespace branchsae::model {
 namespace {
 
-std::vector<TapExtent> extents(const ImageForward& forward) {
+std::vector<TapExtent> extents(const ImageTokens& tokens) {
   std::vector<TapExtent> taps;
-  for (size_t tap = 0; tap < forward.taps().size(); ++tap) {
-    taps.push_back({forward.positions(tap), forward.taps()[tap].width()});
+  for (size_t tap = 0; tap < tokens.taps().size(); ++tap) {
+    taps.push_back({tokens.positions(tap), tokens.taps()[tap].width()});
   }
   return taps;
 }
@@ -33,11 +33,14 @@ int64_t largest_width(const std::vector<TapExtent>& taps) {
   return std::ranges::max_element(taps, {}, &TapExtent::width)->width;
 }
 
-/// The numbers of positions that taps have, each once.
-std::vector<int64_t> grids(const std::vector<TapExtent>& taps) {
-  std::vector<int64_t> found;
-  for (const TapExtent& tap : taps) {
-    if (std::ranges::find(found, tap.positions) == found.end()) found.push_back(tap.positions);
+/// The first tap of each group that shares positions.
+std::vector<size_t> leaders(const std::vector<TapExtent>& taps, TokenSampling sample) {
+  std::vector<size_t> found;
+  for (size_t tap = 0; tap < taps.size(); ++tap) {
+    const bool shared = std::ranges::any_of(found, [&](size_t leader) {
+      return sample == TokenSampling::kUniform && taps[leader].positions == taps[tap].positions;
+    });
+    if (!shared) found.push_back(tap);
   }
   return found;
 }
@@ -52,39 +55,28 @@ constexpr auto kRowBytes = static_cast<int64_t>(sizeof(int32_t));
 
 }  // namespace
 
-std::vector<int32_t> sample_positions(int64_t count, int64_t total, uint64_t seed, int64_t epoch,
-                                      int64_t image) {
-  std::vector<int32_t> positions(static_cast<size_t>(total));
-  std::iota(positions.begin(), positions.end(), 0);
-  // 24 bits of epoch beside 32 of image: a repeat after 16 million epochs does no harm.
-  Random random(seed, random_stream(RandomUse::kPositions,
-                                    static_cast<uint64_t>(epoch) << 32 | static_cast<uint64_t>(image)));
-  for (int64_t i = 0; i < count; ++i) {
-    const auto drawn = static_cast<size_t>(i) + random.below(static_cast<uint64_t>(total - i));
-    std::swap(positions[static_cast<size_t>(i)], positions[drawn]);
-  }
-  positions.resize(static_cast<size_t>(count));
-  std::ranges::sort(positions);
-  return positions;
-}
-
-TokenRounds::TokenRounds(const Device& device, ImageForward& forward, SkippedImages& skipped,
+TokenRounds::TokenRounds(const Device& device, ImageTokens& tokens, SkippedImages& skipped,
                          ImageSequence sequence, const RoundSizes& sizes, uint64_t seed)
     : device_(device),
-      forward_(forward),
+      tokens_(tokens),
       skipped_(skipped),
       sequence_(std::move(sequence)),
       sizes_(sizes),
       seed_(seed),
-      taps_(extents(forward)),
-      grids_(grids(taps_)),
+      taps_(extents(tokens)),
+      leaders_(leaders(taps_, sizes.sample)),
       cache_(std::make_unique<ActivationCache>(device.backend(), taps_, CacheBudget{}, 0)),
       orders_(device.backend(), sizes.tokens() * kRowBytes, true, "order of tokens"),
-      rows_(device.backend(), static_cast<int64_t>(grids_.size()) * sizes.tokens() * kRowBytes, true,
+      rows_(device.backend(), static_cast<int64_t>(leaders_.size()) * sizes.tokens() * kRowBytes, true,
             "rows of tokens") {
   Backend& backend = device_.backend();
   for (size_t tap = 0; tap < taps_.size(); ++tap) {
-    const std::string& name = forward.taps()[tap].name;
+    const auto leader = std::ranges::find_if(leaders_, [&](size_t of) {
+      return of == tap ||
+             (sizes.sample == TokenSampling::kUniform && taps_[of].positions == taps_[tap].positions);
+    });
+    leader_of_.push_back(static_cast<size_t>(leader - leaders_.begin()));
+    const std::string& name = tokens.taps()[tap].name;
     buffers_.push_back(backend.buffer<float>(sizes.tokens() * taps_[tap].width, "token buffer of " + name));
     batches_.push_back(backend.buffer<float>(sizes.batch * taps_[tap].width, "batch of " + name));
     batch_views_.push_back(batches_[tap].matrix(sizes.batch, taps_[tap].width));
@@ -98,7 +90,7 @@ void TokenRounds::keep_activations(const CacheBudget& budget) {
   CacheBudget possible = budget;
   if (!backend.is_host() && budget.host_bytes > 0) {
     try {
-      packed_ = backend.buffer<float>(forward_.batch() * largest_image(taps_), "activations to be kept");
+      packed_ = backend.buffer<float>(tokens_.batch() * largest_image(taps_), "activations to be kept");
       samples_ = std::make_unique<UploadRing>(
           backend, sizes_.positions * largest_width(taps_) * static_cast<int64_t>(sizeof(float)), true,
           "kept activations");
@@ -133,7 +125,7 @@ void TokenRounds::prefetch() {
     if (!candidate.kept) to_read.push_back(candidate.image);
   }
   sequence_.seek(place);
-  forward_.prefetch(to_read);
+  tokens_.prefetch(to_read);
 }
 
 const std::vector<View<const float, 2>>& TokenRounds::batches(Stream& stream) {
@@ -239,11 +231,13 @@ bool TokenRounds::read_pass(Stream& stream, std::vector<Candidate>& candidates, 
     skipped_.add(image, reason);
     by_image.at(image)->readable = false;
   };
-  return forward_.run(stream, to_read, on_unreadable, [&](const std::vector<int64_t>& images) {
-    Candidates forwarded;
-    for (int64_t image : images) forwarded.push_back(by_image.at(image));
-    place_forwarded(stream, forwarded);
-    keep(stream, forwarded);
+  return tokens_.run(stream, to_read, on_unreadable, [&](const std::vector<int64_t>& images) {
+    Candidates batch;
+    for (int64_t image : images) batch.push_back(by_image.at(image));
+    note_norms(batch);
+    place_batch(stream, batch);
+    keep(stream, batch);
+    forget_norms(batch);
     done += static_cast<int64_t>(images.size());
     return on_images(done, sizes_.images);
   });
@@ -267,35 +261,62 @@ View<float, 2> TokenRounds::slots(size_t tap, int64_t first, int64_t count) {
       .rows(first * sizes_.positions, count * sizes_.positions);
 }
 
-/// The images' row numbers in a tap of `positions` tokens each: all of an image's positions or a sample.
-void TokenRounds::number_rows(const Candidates& images, const std::vector<int64_t>& at, int64_t positions,
+/// The images' row numbers in a tap: all of an image's positions or a sample.
+void TokenRounds::number_rows(const Candidates& images, const std::vector<int64_t>& at, size_t tap,
                               int32_t* rows) const {
+  const int64_t positions = taps_[tap].positions;
   for (size_t i = 0; i < images.size(); ++i) {
     const auto first = static_cast<int32_t>(at[i] * positions);
     if (positions == sizes_.positions) {
       std::iota(rows, rows + positions, first);
     } else {
-      const std::vector<int32_t> sample =
-          sample_positions(sizes_.positions, positions, seed_, images[i]->epoch, images[i]->image);
+      const std::vector<int32_t> sample = positions_of(*images[i], tap);
       std::ranges::transform(sample, rows, [first](int32_t position) { return first + position; });
     }
     rows += sizes_.positions;
   }
 }
 
-/// One upload of row numbers for all grids: each further one would make the host wait for the device.
+/// Those of an image that train this time, where a tap has more.
+std::vector<int32_t> TokenRounds::positions_of(const Candidate& image, size_t tap) const {
+  const int64_t positions = taps_[tap].positions;
+  if (sizes_.sample == TokenSampling::kUniform)
+    return sample_positions(sizes_.positions, positions, seed_, image.epoch, image.image);
+  const float* norms = norms_.at(image.image).data();
+  for (size_t before = 0; before < tap; ++before) norms += taps_[before].positions;
+  return sample_by_norm(sizes_.positions, {norms, static_cast<size_t>(positions)}, seed_, image.epoch,
+                        image.image);
+}
+
+/// Of the batch that is being visited. Norms stay as long as their image is kept.
+void TokenRounds::note_norms(const Candidates& images) {
+  if (sizes_.sample == TokenSampling::kUniform) return;
+  for (size_t i = 0; i < images.size(); ++i) {
+    const std::span<const float> norms = tokens_.norms(static_cast<int64_t>(i));
+    norms_[images[i]->image].assign(norms.begin(), norms.end());
+  }
+}
+
+void TokenRounds::forget_norms(const Candidates& images) {
+  if (sizes_.sample == TokenSampling::kUniform) return;
+  for (const Candidate* image : images) {
+    if (!cache_->find(image->image)) norms_.erase(image->image);
+  }
+}
+
+/// One upload of row numbers for all taps: each further one would make the host wait for the device.
 void TokenRounds::place(Stream& stream, const Candidates& images, const std::vector<int64_t>& at,
                         const std::function<View<const float, 2>(size_t tap)>& source) {
   const int64_t tokens = static_cast<int64_t>(images.size()) * sizes_.positions;
   auto* staged = static_cast<int32_t*>(rows_.stage());
-  for (size_t grid = 0; grid < grids_.size(); ++grid) {
-    number_rows(images, at, grids_[grid], staged + static_cast<int64_t>(grid) * tokens);
+  for (size_t group = 0; group < leaders_.size(); ++group) {
+    number_rows(images, at, leaders_[group], staged + static_cast<int64_t>(group) * tokens);
   }
-  const void* sent = rows_.send(stream, staged, static_cast<int64_t>(grids_.size()) * tokens * kRowBytes);
+  const void* sent = rows_.send(stream, staged, static_cast<int64_t>(leaders_.size()) * tokens * kRowBytes);
   const std::vector<Run> found = runs(images);
   for (size_t tap = 0; tap < taps_.size(); ++tap) {
-    const auto grid = std::ranges::find(grids_, taps_[tap].positions) - grids_.begin();
-    const View<const int32_t, 1> rows(static_cast<const int32_t*>(sent) + grid * tokens, {tokens});
+    const auto group = static_cast<int64_t>(leader_of_[tap]);
+    const View<const int32_t, 1> rows(static_cast<const int32_t*>(sent) + group * tokens, {tokens});
     for (const Run& run : found) {
       const auto begin = static_cast<int64_t>(run.begin), count = static_cast<int64_t>(run.count);
       device_.backend().gather_rows(stream, source(tap),
@@ -305,11 +326,12 @@ void TokenRounds::place(Stream& stream, const Candidates& images, const std::vec
   }
 }
 
-void TokenRounds::place_forwarded(Stream& stream, const Candidates& images) {
+/// The batch that is being visited.
+void TokenRounds::place_batch(Stream& stream, const Candidates& images) {
   std::vector<int64_t> at(images.size());
   std::iota(at.begin(), at.end(), 0);
   const auto count = static_cast<int64_t>(images.size());
-  place(stream, images, at, [&](size_t tap) { return forward_.tokens(tap, 0, count); });
+  place(stream, images, at, [&](size_t tap) { return tokens_.tokens(tap, 0, count); });
 }
 
 void TokenRounds::place_from_device(Stream& stream, const Candidates& images) {
@@ -332,7 +354,7 @@ void TokenRounds::place_from_host(Stream& stream, const Candidate& image) {
     }
     auto* sample = static_cast<float*>(samples_->stage());
     float* next = sample;
-    for (int32_t row : sample_positions(sizes_.positions, kept.shape[0], seed_, image.epoch, image.image)) {
+    for (const int32_t row : positions_of(image, tap)) {
       std::memcpy(next, kept.row(row), static_cast<size_t>(row_bytes));
       next += kept.shape[1];
     }
@@ -341,7 +363,7 @@ void TokenRounds::place_from_host(Stream& stream, const Candidate& image) {
   }
 }
 
-/// Of the batch that was just run, as many as there is room for.
+/// Of the batch that is being visited, as many as there is room for.
 void TokenRounds::keep(Stream& stream, const Candidates& images) {
   std::vector<ActivationCache::Place> places;
   for (const Candidate* image : images) {
@@ -364,7 +386,7 @@ void TokenRounds::keep(Stream& stream, const Candidates& images) {
 void TokenRounds::keep_run(Stream& stream, ActivationCache::Place first, int64_t place, int64_t count) {
   Backend& backend = device_.backend();
   for (size_t tap = 0; tap < taps_.size(); ++tap) {
-    const View<const float, 2> tokens = forward_.tokens(tap, place, count);
+    const View<const float, 2> tokens = tokens_.tokens(tap, place, count);
     if (first.on_device) {
       const int64_t positions = taps_[tap].positions;
       backend.copy_rows(stream, tokens,

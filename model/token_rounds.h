@@ -16,17 +16,19 @@
 
 #include "engine/host_tensor.h"
 #include "model/activation_cache.h"
-#include "model/image_forward.h"
 #include "model/image_sequence.h"
+#include "model/image_tokens.h"
 #include "model/skipped_images.h"
+#include "model/token_sample.h"
 #include "model/upload_ring.h"
 
 namespace branchsae::model {
 
 struct RoundSizes {
-  int64_t batch = 0;      ///< B
-  int64_t positions = 0;  ///< tokens per image, each tap
-  int64_t images = 0;     ///< R
+  int64_t batch = 0;                               ///< B
+  int64_t positions = 0;                           ///< tokens per image, each tap
+  int64_t images = 0;                              ///< R
+  TokenSampling sample = TokenSampling::kUniform;  ///< of the positions, where a tap has more
   int64_t tokens() const { return images * positions; }
   int64_t batches() const { return tokens() / batch; }
 };
@@ -44,8 +46,9 @@ class TokenRounds {
   /// Told of every image that reached a buffer; false stops the filling.
   using OnImages = std::function<bool(int64_t done, int64_t total)>;
 
-  /// Allocates the buffers. `forward` and `skipped` outlive this.
-  TokenRounds(const Device& device, ImageForward& forward, SkippedImages& skipped, ImageSequence sequence,
+  /// Allocates the buffers. `tokens` and `skipped` outlive this; with TokenSampling::kNorm `tokens` gives
+  /// norms.
+  TokenRounds(const Device& device, ImageTokens& tokens, SkippedImages& skipped, ImageSequence sequence,
               const RoundSizes& sizes, uint64_t seed);
   ~TokenRounds();
   /// Keeps images' tokens from here on. Before the first round.
@@ -93,9 +96,11 @@ class TokenRounds {
   /// The images' tokens from `source`, image i from row at[i] * positions on, to their slots.
   void place(Stream& stream, const Candidates& images, const std::vector<int64_t>& at,
              const std::function<View<const float, 2>(size_t tap)>& source);
-  void number_rows(const Candidates& images, const std::vector<int64_t>& at, int64_t positions,
-                   int32_t* rows) const;
-  void place_forwarded(Stream& stream, const Candidates& images);
+  void number_rows(const Candidates& images, const std::vector<int64_t>& at, size_t tap, int32_t* rows) const;
+  std::vector<int32_t> positions_of(const Candidate& image, size_t tap) const;
+  void note_norms(const Candidates& images);
+  void forget_norms(const Candidates& images);
+  void place_batch(Stream& stream, const Candidates& images);
   void place_from_device(Stream& stream, const Candidates& images);
   void place_from_host(Stream& stream, const Candidate& image);
   void keep(Stream& stream, const Candidates& images);
@@ -105,20 +110,23 @@ class TokenRounds {
   int64_t row_of(int64_t token) const;
 
   Device device_;
-  ImageForward& forward_;
+  ImageTokens& tokens_;
   SkippedImages& skipped_;
   ImageSequence sequence_;
   RoundSizes sizes_;
   uint64_t seed_;
   std::vector<TapExtent> taps_;
-  std::vector<int64_t> grids_;  ///< numbers of positions that taps have
+  /// Taps that always give the same positions share row numbers: those of one grid, by norm each by itself.
+  std::vector<size_t> leaders_;                            ///< one tap of each such group
+  std::vector<size_t> leader_of_;                          ///< by tap: place in leaders_
+  std::unordered_map<int64_t, std::vector<float>> norms_;  ///< of kept images, tap after tap
   std::unique_ptr<ActivationCache> cache_;
 
   std::vector<DeviceBuffer<float>> buffers_;  ///< [R * positions, d] per tap
   std::vector<DeviceBuffer<float>> batches_;  ///< [B, d] per tap
   std::vector<View<const float, 2>> batch_views_;
   UploadRing orders_;  ///< [R * positions] rows of the buffers; the latest piece is the present round's
-  UploadRing rows_;    ///< [grids, up to R * positions] row numbers that place tokens
+  UploadRing rows_;    ///< [leaders, up to R * positions] row numbers that place tokens
   const int32_t* order_ = nullptr;
   std::unique_ptr<UploadRing> samples_;  ///< tokens of one image on their way from the host's cache
   DeviceBuffer<float> packed_;           ///< a batch's tokens of one tap on their way to it
@@ -129,9 +137,5 @@ class TokenRounds {
   std::future<std::vector<int32_t>> drawn_order_;  ///< of round drawn_round_
   int64_t drawn_round_ = -1;
 };
-
-/// `count` of `total` positions, ascending; depends on seed, epoch and image.
-std::vector<int32_t> sample_positions(int64_t count, int64_t total, uint64_t seed, int64_t epoch,
-                                      int64_t image);
 
 }  // namespace branchsae::model

@@ -48,6 +48,8 @@ TrainJob::TrainJob(const Device& device, const Graph& graph, const ImageSource& 
   info_.images_fingerprint = images.fingerprint();
   info_.images_count = images.size();
   info_.device = device_.backend().description();
+  // A later process may stand elsewhere.
+  if (!options_.cache.empty()) options_.cache = std::filesystem::absolute(options_.cache).lexically_normal();
   if (options_.resume) {
     continue_run();
   } else {
@@ -107,8 +109,11 @@ void TrainJob::plan(const Graph& graph, const ImageSource& images) {
                                      training.trainer->executor().description()));
     taps_.push_back(std::move(training));
   }
+  disk_ = open_disk_cache(device_, options_, info_, *forward_, images);
   rounds_ = with_memory_advice("lower --buffer-tokens, or train fewer --tap at once", [&] {
-    return std::make_unique<TokenRounds>(device_, *forward_, *skipped_,
+    tokens_ = std::make_unique<ImageTokens>(
+        device_, *forward_, ImageTokens::Options{disk_.get(), options_.sample == TokenSampling::kNorm});
+    return std::make_unique<TokenRounds>(device_, *tokens_, *skipped_,
                                          ImageSequence(split_.train, options_.seed), sizes_, options_.seed);
   });
   rounds_->keep_activations(plan_cache(device_, options_, sizes_, info_.taps,
@@ -294,7 +299,7 @@ bool TrainJob::evaluate_held_out() {
     report(TrainProgress::Phase::kEvaluating, done, total);
   };
   const EvaluateResult evaluated =
-      evaluate_targets(*forward_, *stream_, targets, split_.held_out, *skipped_held_out_, callbacks);
+      evaluate_targets(*tokens_, *stream_, targets, split_.held_out, *skipped_held_out_, callbacks);
   if (evaluated.stopped) return false;
   for (size_t i = 0; i < taps_.size(); ++i) {
     taps_[i].held_out = evaluated.evaluations[i].metrics;

@@ -86,6 +86,8 @@ class TrainJob {
   ImageSplit split_;
   std::unique_ptr<SkippedImages> skipped_, skipped_held_out_;
   std::unique_ptr<ImageForward> forward_;
+  std::unique_ptr<DiskCache> disk_;  ///< unset without --cache
+  std::unique_ptr<ImageTokens> tokens_;
   std::unique_ptr<Stream> stream_;
   RoundSizes sizes_;
   std::unique_ptr<TokenRounds> rounds_;

@@ -83,7 +83,11 @@ void check_options(const TrainOptions& options) {
   check_range("buffer-tokens", options.buffer_tokens, 1, int64_t{1} << 30);
   check_range("forward-batch", options.forward_batch, 0, 4096);
   check_range("log-every", options.log_every, 1, int64_t{1} << 50);
+  check_range("cache-size", options.cache_size, 0, std::numeric_limits<int64_t>::max());
   check_range("max-memory", options.max_memory, 0, std::numeric_limits<int64_t>::max());
+  if (options.cache_precision != CachePrecision::kF32 && options.cache.empty()) {
+    throw InputError("--cache-precision bf16 is that of a cache on disk; name its folder with --cache");
+  }
 }
 
 std::string to_json(const TrainOptions& options) {
@@ -106,9 +110,13 @@ std::string to_json(const TrainOptions& options) {
                   {"precision", options.precision ? to_string(*options.precision) : "auto"},
                   {"holdout", options.holdout},
                   {"positions-per-image", options.positions_per_image},
+                  {"sample", to_string(options.sample)},
                   {"buffer-tokens", options.buffer_tokens},
                   {"forward-batch", options.forward_batch},
                   {"seed", options.seed},
+                  {"cache", options.cache.string()},
+                  {"cache-precision", to_string(options.cache_precision)},
+                  {"cache-size", options.cache_size},
                   {"checkpoint-every", to_string(options.checkpoint_every)},
                   {"log-every", options.log_every},
                   {"max-memory", options.max_memory},
@@ -149,6 +157,13 @@ TrainOptions train_options_from_json(const std::string& text, const std::string&
   options.checkpoint_every = parse_checkpoint_every(string("checkpoint-every"));
   options.log_every = integer("log-every");
   options.max_memory = integer("max-memory");
+  // Earlier versions had none of these.
+  if (json.contains("sample")) options.sample = parse_token_sampling(string("sample"));
+  if (json.contains("cache")) {
+    options.cache = string("cache");
+    options.cache_precision = parse_cache_precision(string("cache-precision"));
+    options.cache_size = integer("cache-size");
+  }
   options.strict = json_field<bool>(json, "strict", where);
   return options;
 }

@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "model/cache_numbers.h"
 #include "model/sae_trainer.h"
+#include "model/token_sample.h"
 
 namespace branchsae {
 
@@ -52,16 +54,20 @@ struct TrainOptions {
   double holdout = 0.1;
   int64_t positions_per_image =
       0;  ///< 0: all. Taps on different grids always take as many as the smallest has
-  int64_t buffer_tokens = 262'144;  ///< tokens per tap that are shuffled together
+  TokenSampling sample = TokenSampling::kUniform;  ///< how they are drawn where not all are taken
+  int64_t buffer_tokens = 262'144;                 ///< tokens per tap that are shuffled together
   int64_t forward_batch = 0;  ///< images per forward pass; 0: kHostForwardBatch, on a GPU kDeviceForwardBatch
   uint64_t seed = 0;
+  CachePrecision cache_precision = CachePrecision::kF32;  ///< of all tokens, when there is a cache on disk
 
   // What follows does not change the result.
   CheckpointEvery checkpoint_every;
-  int64_t log_every = 25;  ///< steps per line of metrics.jsonl
-  int64_t max_memory = 0;  ///< bytes for token buffers and kept activations; 0: a third of the
-                           ///< machine's, and what a GPU has left
-  bool strict = false;     ///< an unreadable image is an error
+  int64_t log_every = 25;       ///< steps per line of metrics.jsonl
+  int64_t max_memory = 0;       ///< bytes for token buffers and kept activations; 0: a third of the
+                                ///< machine's, and what a GPU has left
+  std::filesystem::path cache;  ///< folder that keeps tokens for later runs; empty: none
+  int64_t cache_size = 0;       ///< bytes it may take; 0: four fifths of what is free
+  bool strict = false;          ///< an unreadable image is an error
 };
 
 /// Throws InputError for a value that cannot work, naming the option.

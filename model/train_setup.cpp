@@ -21,8 +21,9 @@ constexpr std::array<std::string_view, 9> kReserved{
     "", ".", "..", "checkpoints", "sweep", "lock", "run.json", "checkpoint.json", "visualize"};
 
 /// Options that may differ when a run goes on: the total, and what does not change the result.
-constexpr std::array<std::string_view, 7> kFree{
-    "tokens", "epochs", "checkpoint-every", "log-every", "max-memory", "precision", "strict"};
+constexpr std::array<std::string_view, 9> kFree{"tokens",    "epochs",     "checkpoint-every",
+                                                "log-every", "max-memory", "precision",
+                                                "strict",    "cache",      "cache-size"};
 
 /// FNV-1a.
 uint64_t hash_of(std::string_view name) {
@@ -85,6 +86,12 @@ int64_t plan_positions(const ImageForward& forward, const TrainOptions& options)
     throw InputError(fmt::format("--positions-per-image {} is more than the {} positions of a tap",
                                  options.positions_per_image, least));
   }
+  if (options.sample == TokenSampling::kNorm && options.positions_per_image == 0 && least == most) {
+    log(LogLevel::kWarning,
+        fmt::format("--sample norm makes no difference where all {} positions of an image are taken; give "
+                    "--positions-per-image",
+                    least));
+  }
   if (options.positions_per_image > 0) return options.positions_per_image;
   if (least != most) {
     log(LogLevel::kInfo,
@@ -106,7 +113,8 @@ int64_t plan_tokens(const TrainOptions& options, int64_t train_images, int64_t p
 
 RoundSizes plan_rounds(const TrainOptions& options, int64_t positions, int64_t total_steps,
                        int64_t round_images) {
-  RoundSizes sizes{.batch = options.batch, .positions = positions, .images = round_images};
+  RoundSizes sizes{
+      .batch = options.batch, .positions = positions, .images = round_images, .sample = options.sample};
   if (round_images == 0) {
     // A job shorter than the buffer reads no more than it trains on.
     const int64_t wanted = std::min(options.buffer_tokens, total_steps * options.batch);
@@ -208,6 +216,30 @@ CacheBudget plan_cache(const Device& device, const TrainOptions& options, const 
   // A tenth stays for what libraries allocate when they are first used.
   const int64_t spare = free - free / 10;
   return {.device_bytes = given ? std::min(spare, left(options.max_memory)) : spare, .host_bytes = of_host};
+}
+
+std::unique_ptr<DiskCache> open_disk_cache(const Device& device, const TrainOptions& options,
+                                           const RunInfo& run, const ImageForward& forward,
+                                           const ImageSource& images) {
+  if (options.cache.empty()) return nullptr;
+  // All that the bits of a token depend on. The batch is among it: which algorithm a convolution takes may
+  // depend on it. The device's description names processor, threads and library.
+  const CacheIdentity identity{
+      {"model", run.model_sha256},
+      {"images", run.images_fingerprint},
+      {"number of images", std::to_string(images.size())},
+      {"preprocessing", run.preprocess.empty() ? "none" : run.preprocess},
+      {"preparation of images", images.preparation()},
+      {"image size", fmt::format("{} x {} x {}", images.height(), images.width(), images.channels())},
+      {"precision of the network", to_string(*options.precision)},
+      {"forward batch", std::to_string(options.forward_batch)},
+      {"device", device.backend().description()}};
+  std::vector<CachedTap> taps;
+  for (size_t tap = 0; tap < run.taps.size(); ++tap) {
+    taps.push_back({run.taps[tap].name, {forward.positions(tap), run.taps[tap].d}});
+  }
+  return std::make_unique<DiskCache>(
+      DiskCacheOptions{options.cache, options.cache_precision, options.cache_size}, identity, taps, images);
 }
 
 int64_t machine_memory() {

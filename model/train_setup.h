@@ -1,5 +1,6 @@
 #pragma once
 /// What is settled before a run's first step, and every check that needs no training.
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,12 @@ void check_memory(const Device& device, const TrainOptions& options, const Round
 /// Bytes left for kept activations, once everything else has its memory; none when no image comes twice.
 CacheBudget plan_cache(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
                        const std::vector<RunTap>& taps, int64_t train_images, int64_t total_steps);
+
+/// The cache that options.cache names; none when it is empty. Throws InputError when the folder holds another
+/// one's tokens.
+std::unique_ptr<DiskCache> open_disk_cache(const Device& device, const TrainOptions& options,
+                                           const RunInfo& run, const ImageForward& forward,
+                                           const ImageSource& images);
 
 /// Memory of the machine, or of the container.
 int64_t machine_memory();

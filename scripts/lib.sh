@@ -7,7 +7,7 @@ build=${BRANCHSAE_BUILD_DIR:-$root/build}
 # Packages by Debian's names; README says what each is for.
 build_packages=(cmake ninja-build g++ pkg-config libfmt-dev libspdlog-dev nlohmann-json3-dev libcli11-dev
   libprotobuf-dev libonnx-dev libhwy-dev libjpeg-dev libpng-dev libstb-dev libarchive-dev libssl-dev libeigen3-dev
-  curl ca-certificates
+  libxxhash-dev curl ca-certificates
   libdnnl-dev ocl-icd-opencl-dev) # oneDNN's CMake package asks for the OpenCL headers, Debian's does not bring them
 test_packages=(doctest-dev python3)
 

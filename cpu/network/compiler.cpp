@@ -12,6 +12,7 @@
 #include "cpu/network/lrn.h"
 #include "cpu/network/placement.h"
 #include "cpu/network/pool.h"
+#include "cpu/network/winograd.h"
 #include "engine/error.h"
 #include "engine/log.h"
 #include "engine/network_checks.h"
@@ -109,7 +110,11 @@ class Compiler {
   Slot native_in(const Node& node, size_t index = 0) { return in_blocks(node, index, native_block()); }
 
   LayerPtr make(const Node& node, const ConvOp& op) {
-    return make_convolution(context_, op, in(node), out(node), options_.conv);
+    const Slot src = in(node), dst = out(node);
+    if (const auto form = winograd_form(op, src.layout, dst.layout, options_.conv)) {
+      return make_winograd(op, *form, src, dst, threads_);
+    }
+    return make_convolution(context_, op, src, dst);
   }
   LayerPtr make(const Node& node, const LinearOp& op) { return make_linear(op, in(node), out(node)); }
   LayerPtr make(const Node& node, const MaxPoolOp& op) {

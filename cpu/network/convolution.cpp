@@ -29,8 +29,7 @@ struct Plan {
 /// Offers one convolution to oneDNN in several ways and keeps the first that is not its reference code.
 class Planner {
  public:
-  Planner(const dnnl::engine& engine, const ConvOp& op, ConvAlgorithm algorithm)
-      : engine_(engine), op_(op), algorithm_(algorithm) {}
+  Planner(const dnnl::engine& engine, const ConvOp& op) : engine_(engine), op_(op) {}
 
   Plan choose(const Slot& src, const Slot& dst) const {
     const bool dense = src.dense() && dst.dense();
@@ -43,7 +42,8 @@ class Planner {
         plan.images = src.layout.n;
       }
       if (!plan_is_exact(plan)) continue;
-      if (!create(plan)) continue;
+      plan.primitive = primitive_desc(plan);
+      if (plan.primitive.get(true) == nullptr) continue;
       if (!is_reference_implementation(plan.primitive.impl_info_str())) return plan;
       if (!slow) slow = plan;
     }
@@ -67,18 +67,7 @@ class Planner {
     return plan.src.c / op_.groups % plan.src.block == 0 && plan.dst.c / op_.groups % plan.dst.block == 0;
   }
 
-  bool create(Plan& plan) const {
-    std::vector<dnnl::algorithm> algorithms;
-    if (wants_winograd(op_, algorithm_)) algorithms.push_back(dnnl::algorithm::convolution_winograd);
-    algorithms.push_back(dnnl::algorithm::convolution_direct);
-    for (const dnnl::algorithm algorithm : algorithms) {
-      plan.primitive = primitive_desc(plan, algorithm);
-      if (plan.primitive.get(true) != nullptr) return true;
-    }
-    return false;
-  }
-
-  Forward::primitive_desc primitive_desc(const Plan& plan, dnnl::algorithm algorithm) const {
+  Forward::primitive_desc primitive_desc(const Plan& plan) const {
     const Window& window = op_.window;
     const WindowExtent rows = window_extent(window, 0, plan.src.h, false);
     const WindowExtent columns = window_extent(window, 1, plan.src.w, false);
@@ -86,11 +75,12 @@ class Planner {
     Dims weight{outputs / op_.groups, inputs / op_.groups, window.kernel[0], window.kernel[1]};
     if (op_.groups > 1) weight.insert(weight.begin(), op_.groups);
     const dnnl::memory::desc weight_desc(weight, kF32, Tag::any), bias_desc({outputs}, kF32, Tag::x);
-    const Forward::desc desc(
-        dnnl::prop_kind::forward_inference, algorithm, activation_desc(plan.src, plan.images), weight_desc,
-        bias_desc, activation_desc(plan.dst, plan.images), {window.stride[0], window.stride[1]},
-        {window.dilation[0] - 1, window.dilation[1] - 1}, {rows.pad_begin, columns.pad_begin},
-        {used_end_pad(rows, 0, plan.src.h), used_end_pad(columns, 1, plan.src.w)});
+    const Forward::desc desc(dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct,
+                             activation_desc(plan.src, plan.images), weight_desc, bias_desc,
+                             activation_desc(plan.dst, plan.images), {window.stride[0], window.stride[1]},
+                             {window.dilation[0] - 1, window.dilation[1] - 1},
+                             {rows.pad_begin, columns.pad_begin},
+                             {used_end_pad(rows, 0, plan.src.h), used_end_pad(columns, 1, plan.src.w)});
     return {desc, attributes(), engine_, /*allow_empty=*/true};
   }
 
@@ -115,7 +105,6 @@ class Planner {
 
   const dnnl::engine& engine_;
   const ConvOp& op_;
-  ConvAlgorithm algorithm_;
 };
 
 /// [O, I/groups, KH, KW] with zero rows and columns for padding channels.
@@ -223,17 +212,8 @@ class Convolution final : public Layer {
 
 }  // namespace
 
-bool wants_winograd(const ConvOp& op, ConvAlgorithm algorithm) {
-  const Window& window = op.window;
-  const std::array<int64_t, 2> three{3, 3}, one{1, 1};
-  return algorithm == ConvAlgorithm::kAuto && op.groups == 1 && window.kernel == three &&
-         window.stride == one && window.dilation == one;
-}
-
-LayerPtr make_convolution(OnednnContext& context, const ConvOp& op, const Slot& src, const Slot& dst,
-                          ConvAlgorithm algorithm) {
-  return std::make_unique<Convolution>(context, op, src, dst,
-                                       Planner(context.engine, op, algorithm).choose(src, dst));
+LayerPtr make_convolution(OnednnContext& context, const ConvOp& op, const Slot& src, const Slot& dst) {
+  return std::make_unique<Convolution>(context, op, src, dst, Planner(context.engine, op).choose(src, dst));
 }
 
 }  // namespace branchsae::cpu

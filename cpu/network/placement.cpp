@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "cpu/memory.h"
-#include "cpu/network/convolution.h"
+#include "cpu/network/onednn.h"
 #include "engine/passes.h"
 
 namespace branchsae::cpu {
@@ -25,7 +25,6 @@ bool is_one_of(const Op& op) {
 Placement::Placement(const Graph& graph, const NetworkOptions& options, int64_t images, MemoryPlan& plan)
     : graph_(graph), options_(options), images_(images), plan_(plan) {
   for (const Node& node : graph.nodes) {
-    producers_[node.output] = &node;
     if (!std::holds_alternative<ConcatOp>(node.op)) continue;
     for (const ValueId input : node.inputs) concats_[input].push_back(&node);
   }
@@ -54,19 +53,10 @@ bool Placement::stays_plain(const Node& node) const {
   return std::ranges::all_of(node.inputs, [&](ValueId input) { return layouts_.at(input).block == 1; });
 }
 
-/// Whether the layer can write into a channel range of something larger. Winograd works on the tiles of all
-/// images at once and loses more without them than the copy costs.
-bool Placement::writes_slices(const Node& node) const {
-  const auto* convolution = std::get_if<ConvOp>(&node.op);
-  return convolution == nullptr || images_ == 1 || !wants_winograd(*convolution, options_.conv);
-}
-
 /// The concat in whose output `value` can lie, when its channels are whole blocks there.
 const Node* Placement::concat_that_takes(ValueId value) const {
-  const auto producer = producers_.find(value);
   const auto concats = concats_.find(value);
-  if (producer == producers_.end() || concats == concats_.end() || !writes_slices(*producer->second))
-    return nullptr;
+  if (value == graph_.input || concats == concats_.end()) return nullptr;
   for (const Node* concat : concats->second) {
     const Node& node = *concat;
     if (std::ranges::count(node.inputs, value) != 1) continue;

@@ -26,14 +26,12 @@ class Placement {
   bool stays_plain(const Node& node) const;
   void place(ValueId value);
   const Node* concat_that_takes(ValueId value) const;
-  bool writes_slices(const Node& node) const;
 
   const Graph& graph_;
   const NetworkOptions& options_;
   int64_t images_;
   MemoryPlan& plan_;
   std::vector<Shape> shapes_;
-  std::map<ValueId, const Node*> producers_;
   std::map<ValueId, std::vector<const Node*>> concats_;  ///< that read the value
   std::map<ValueId, Layout> layouts_;
   std::map<ValueId, Slot> slots_;

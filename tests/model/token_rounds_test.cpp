@@ -24,6 +24,7 @@ struct Fixture {
   std::unique_ptr<Stream> stream = device.make_stream();
   test::FakeImages& images;
   ImageForward forward;
+  ImageTokens tokens;
   SkippedImages skipped;
   RoundSizes sizes;
   TokenRounds rounds;
@@ -34,9 +35,10 @@ struct Fixture {
       : control{.host = host, .deferred = deferred},
         images(source),
         forward(device, graph, source, taps, 4),
+        tokens(device, forward, {nullptr, round_sizes.sample == TokenSampling::kNorm}),
         skipped(source, source.size(), false),
         sizes(round_sizes),
-        rounds(device, forward, skipped, ImageSequence(all(source), 3), sizes, 3) {
+        rounds(device, tokens, skipped, ImageSequence(all(source), 3), sizes, 3) {
     rounds.keep_activations(budget);
   }
 
@@ -256,24 +258,6 @@ TEST_CASE("a stop while the buffer fills leaves the place as it was") {
     CHECK(stopped.rounds.place() == before);
   }
   CHECK(stopped.take(5) == whole.take(5));
-}
-
-TEST_CASE("sampled positions differ between epochs and images, and lie in the image") {
-  const auto first = sample_positions(5, 16, 1, 0, 3);
-  CHECK(first.size() == 5);
-  CHECK(std::set(first.begin(), first.end()).size() == 5);
-  CHECK(first.back() < 16);
-  CHECK(first == sample_positions(5, 16, 1, 0, 3));
-  CHECK(first != sample_positions(5, 16, 1, 1, 3));
-  CHECK(first != sample_positions(5, 16, 1, 0, 4));
-  CHECK(first != sample_positions(5, 16, 2, 0, 3));
-  CHECK(sample_positions(16, 16, 1, 0, 0).back() == 15);
-  std::vector<int> drawn(16, 0);
-  for (int64_t image = 0; image < 1600; ++image) {
-    for (int32_t position : sample_positions(4, 16, 9, 0, image)) ++drawn[static_cast<size_t>(position)];
-  }
-  // Each position is drawn with probability 1/4: 400 of 1600, standard deviation 17.3; 5 of them.
-  for (int count : drawn) CHECK(std::abs(count - 400) < 87);
 }
 
 TEST_CASE("taps on different grids give as many tokens each") {
