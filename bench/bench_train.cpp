@@ -2,12 +2,12 @@
 // a short job is run twice and must give the same bytes.
 #include <fmt/format.h>
 
-#include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "bench/meter.h"
+#include "bench/scratch.h"
 #include "cpu/waiting.h"
 #include "engine/error.h"
 #include "engine/files.h"
@@ -28,24 +28,6 @@ struct Options {
   std::vector<std::string> images;
   std::vector<std::string> taps{"mixed4a.5x5", "mixed4b.5x5", "mixed4c.5x5", "mixed4d.5x5", "mixed4e.5x5"};
   int64_t tokens = 0, batch = 4096, forward_batch = 0, buffer_tokens = 262'144, k = 32, pictures = 512;
-};
-
-/// A folder that goes when the benchmark ends.
-class Scratch {
- public:
-  Scratch() : path_(fs::temp_directory_path() / fmt::format("branchsae-bench-{}", ::getpid())) {
-    fs::create_directories(path_);
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
 };
 
 TrainOptions train_options(const Options& o, const fs::path& out, int64_t tokens) {
@@ -133,7 +115,7 @@ void print_result(const nlohmann::json& r) {
 void run_all(Options o) {
   const bench::Meter meter(o.meter);
   if (o.meter.cpu_clock) throw InputError("a job's parts are timed by the wall clock; leave out --cpu-clock");
-  const Scratch scratch;
+  const bench::Scratch scratch;
   Graph graph = load_onnx(o.model);
   if (o.images.empty()) {
     o.images = {(scratch.path() / "images").string()};

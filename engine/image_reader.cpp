@@ -149,7 +149,7 @@ struct ImageReader::State {
         throw Error("image reader: index " + std::to_string(claimed_slot.index) + " of a set of " +
                     std::to_string(source.size()) + " images");
       }
-      reason = source.read(claimed_slot.index, pixels_of(number));
+      reason = source.read(claimed_slot.index, pixels_of(number), {});
     } catch (...) {
       error = std::current_exception();
     }

@@ -17,6 +17,12 @@ struct ImageInfo {
 
 enum class PixelFormat { kU8Rgb, kF32 };  ///< 8-bit RGB to be preprocessed; float32 already preprocessed
 
+/// How an image is cut: a window of the room that there is, and whether it is mirrored left to right.
+struct CropDraw {
+  double x = 0.5, y = 0.5;  ///< 0..1, left to right and top to bottom; 0.5: the centre
+  bool flip = false;
+};
+
 /// A fixed, ordered (byte-sorted) list of images, each delivered as [H, W, C] of one size.
 class ImageSource {
  public:
@@ -31,9 +37,13 @@ class ImageSource {
   virtual std::string fingerprint() const = 0;
   /// What is done to a decoded image before it is delivered, for people; empty: nothing.
   virtual std::string preparation() const { return ""; }
-  /// Decodes image `index` into dst (height * width * channels elements). Thread-safe.
+  /// Decodes image `index`, cut as drawn, into dst (height * width * channels elements). Thread-safe.
   /// Returns an empty string, or why the image cannot be read, as one line.
-  virtual std::string read(int64_t index, void* dst) const = 0;
+  virtual std::string read(int64_t index, void* dst, const CropDraw& draw) const = 0;
+  /// Its centre.
+  std::string read_centre(int64_t index, void* dst) const { return read(index, dst, {}); }
+  /// Whether images are larger than what read() gives, so that a draw has windows to choose from.
+  virtual bool has_room() const { return false; }
 
   int64_t image_bytes() const {
     return height() * width() * channels() * (format() == PixelFormat::kU8Rgb ? 1 : 4);

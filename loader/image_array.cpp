@@ -6,6 +6,7 @@
 #include "engine/files.h"
 #include "loader/image_encoded.h"
 #include "loader/image_file.h"
+#include "loader/image_resize.h"
 
 namespace branchsae::loader {
 namespace {
@@ -47,7 +48,7 @@ std::string ArrayImages::fingerprint() const {
       fmt::format("{}\t{}\t{}\n", printable_path(base_name(path_)), header_.dtype, to_string(header_.shape)));
 }
 
-std::string ArrayImages::read(int64_t index, void* dst) const {
+std::string ArrayImages::read(int64_t index, void* dst, const CropDraw& draw) const {
   try {
     const int64_t offset = header_.data_offset + index * image_bytes();
     const RegularFile file(path_);
@@ -57,6 +58,12 @@ std::string ArrayImages::read(int64_t index, void* dst) const {
       std::vector<float> planes(static_cast<size_t>(height_ * width_ * 3));
       file.read(offset, image_bytes(), planes.data());
       interleave(planes.data(), height_ * width_, static_cast<float*>(dst));
+    }
+    if (!draw.flip) return "";
+    if (format_ == PixelFormat::kU8Rgb) {
+      mirror_rows(height_, width_, 3, static_cast<uint8_t*>(dst));
+    } else {
+      mirror_rows(height_, width_, 3, static_cast<float*>(dst));
     }
     return "";
   } catch (const std::exception& error) {

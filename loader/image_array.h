@@ -19,7 +19,7 @@ class ArrayImages : public ImageSource {
   int64_t width() const override { return width_; }
   int64_t channels() const override { return 3; }
   std::string fingerprint() const override;
-  std::string read(int64_t index, void* dst) const override;
+  std::string read(int64_t index, void* dst, const CropDraw& draw) const override;
 
  private:
   std::string path_;

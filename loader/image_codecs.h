@@ -9,14 +9,16 @@ namespace branchsae::loader {
 
 using Bytes = std::span<const uint8_t>;
 
-RgbImage decode_jpeg(Bytes bytes, int64_t max_pixels);
+RgbImage decode_jpeg(Bytes bytes, int64_t max_pixels, int64_t least_side);
 RgbImage decode_png(Bytes bytes, int64_t max_pixels);
 RgbImage decode_pnm(Bytes bytes, int64_t max_pixels);
 /// BMP, GIF or TGA; `format` is for messages.
 RgbImage decode_with_stb(Bytes bytes, const char* format, int64_t max_pixels);
 
-/// An image with room for its pixels. Throws InputError when either side is not positive or there are more
-/// than max_pixels; called before anything of that size is allocated.
+/// Throws InputError when either side is not positive or there are more than max_pixels; called before
+/// anything of that size is allocated.
+void check_size(int64_t width, int64_t height, int64_t max_pixels);
+/// An image with room for its pixels, its size checked.
 RgbImage make_image(int64_t width, int64_t height, int64_t max_pixels);
 
 /// [count, 4] RGBA to [count, 3] RGB on white, rounded to nearest.

@@ -86,10 +86,10 @@ Format format_of(Bytes bytes) {
   return unsupported_format(bytes) != nullptr ? Format::kUnsupported : Format::kUnknown;
 }
 
-RgbImage decode_by_format(Bytes bytes, std::string_view name, int64_t max_pixels) {
+RgbImage decode_by_format(Bytes bytes, std::string_view name, int64_t max_pixels, int64_t least_side) {
   switch (format_of(bytes)) {
     case Format::kJpeg:
-      return loader::decode_jpeg(bytes, max_pixels);
+      return loader::decode_jpeg(bytes, max_pixels, least_side);
     case Format::kPng:
       return loader::decode_png(bytes, max_pixels);
     case Format::kGif:
@@ -109,9 +109,10 @@ RgbImage decode_by_format(Bytes bytes, std::string_view name, int64_t max_pixels
 
 }  // namespace
 
-RgbImage decode_image(std::span<const uint8_t> bytes, std::string_view name, int64_t max_pixels) {
+RgbImage decode_image(std::span<const uint8_t> bytes, std::string_view name, int64_t max_pixels,
+                      int64_t least_side) {
   try {
-    return decode_by_format(bytes, name, max_pixels);
+    return decode_by_format(bytes, name, max_pixels, least_side);
   } catch (const std::bad_alloc&) {
     throw InputError("does not fit in memory when decoded");
   }
@@ -123,12 +124,16 @@ bool has_image_signature(std::span<const uint8_t> head) {
 
 namespace loader {
 
-RgbImage make_image(int64_t width, int64_t height, int64_t max_pixels) {
+void check_size(int64_t width, int64_t height, int64_t max_pixels) {
   const std::string size = std::to_string(width) + "x" + std::to_string(height);
   if (width < 1 || height < 1) throw InputError("has no pixels (" + size + ")");
   if (width > max_pixels / height) {
     throw InputError("is " + size + ", more than the cap of " + std::to_string(max_pixels) + " pixels");
   }
+}
+
+RgbImage make_image(int64_t width, int64_t height, int64_t max_pixels) {
+  check_size(width, height, max_pixels);
   RgbImage image{.width = width, .height = height};
   image.pixels.resize(static_cast<size_t>(width * height * 3));
   return image;

@@ -15,7 +15,8 @@ EncodedImages::EncodedImages(ImageListing listing, Fetch fetch, const ImageOptio
       fetch_(std::move(fetch)),
       resize_(options.resize),
       crop_(options.crop),
-      max_pixels_(options.max_pixels) {}
+      max_pixels_(options.max_pixels),
+      least_side_(options.scaled_decode ? options.resize : kFullSize) {}
 
 std::string EncodedImages::fingerprint() const {
   std::string text;
@@ -29,15 +30,16 @@ std::string EncodedImages::fingerprint() const {
 }
 
 std::string EncodedImages::preparation() const {
-  return "short side " + std::to_string(resize_) + ", centre crop " + std::to_string(crop_);
+  return "short side " + std::to_string(resize_) + ", centre crop " + std::to_string(crop_) +
+         (least_side_ == kFullSize ? ", JPEGs decoded whole" : "");
 }
 
-std::string EncodedImages::read(int64_t index, void* dst) const {
+std::string EncodedImages::read(int64_t index, void* dst, const CropDraw& draw) const {
   try {
     const std::string bytes = fetch_(entry(index));
     const std::span<const uint8_t> span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
-    const RgbImage image = decode_image(span, entry(index).info.name, max_pixels_);
-    resize_and_crop(image, resize_, crop_, static_cast<uint8_t*>(dst));
+    const RgbImage image = decode_image(span, entry(index).info.name, max_pixels_, least_side_);
+    resize_and_crop(image, resize_, crop_, static_cast<uint8_t*>(dst), draw);
     return "";
   } catch (const std::exception& error) {
     return one_line_reason(error.what());

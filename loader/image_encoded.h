@@ -24,14 +24,15 @@ class EncodedImages : public ImageSource {
   int64_t channels() const override { return 3; }
   std::string fingerprint() const override;
   std::string preparation() const override;
-  std::string read(int64_t index, void* dst) const override;
+  std::string read(int64_t index, void* dst, const CropDraw& draw) const override;
+  bool has_room() const override { return true; }
 
  private:
   const ImageEntry& entry(int64_t index) const { return listing_.entries.at(static_cast<size_t>(index)); }
 
   ImageListing listing_;
   Fetch fetch_;
-  int64_t resize_, crop_, max_pixels_;
+  int64_t resize_, crop_, max_pixels_, least_side_;
 };
 
 /// Fetches from files; `max_bytes` each.

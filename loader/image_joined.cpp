@@ -52,9 +52,13 @@ std::string JoinedImages::preparation() const {
   return text;
 }
 
-std::string JoinedImages::read(int64_t index, void* dst) const {
+bool JoinedImages::has_room() const {
+  return std::ranges::all_of(parts_, [](const auto& part) { return part->has_room(); });
+}
+
+std::string JoinedImages::read(int64_t index, void* dst, const CropDraw& draw) const {
   const size_t part = part_of(index);
-  return parts_.at(part)->read(index - starts_.at(part), dst);
+  return parts_.at(part)->read(index - starts_.at(part), dst, draw);
 }
 
 }  // namespace branchsae::loader

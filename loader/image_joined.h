@@ -18,7 +18,8 @@ class JoinedImages : public ImageSource {
   int64_t channels() const override { return parts_.front()->channels(); }
   std::string fingerprint() const override;
   std::string preparation() const override;
-  std::string read(int64_t index, void* dst) const override;
+  std::string read(int64_t index, void* dst, const CropDraw& draw) const override;
+  bool has_room() const override;
 
  private:
   size_t part_of(int64_t index) const;

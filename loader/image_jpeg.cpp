@@ -155,6 +155,21 @@ void cmyk_to_rgb(const uint8_t* cmyk, int64_t count, bool inverted, uint8_t* rgb
   }
 }
 
+/// Samples of a transformed block along either axis.
+constexpr unsigned kBlock = 8;
+
+/// The strongest reduction that leaves the short side least_side pixels. Bounds are multiplied, not divided:
+/// a photo of 511 pixels is not halved for a side of 256, though libjpeg would round it up to that.
+PixelScale scale_for(const jpeg_decompress_struct& info, int64_t least_side) {
+  const int64_t width = info.image_width, height = info.image_height;
+  int64_t denominator = 1;
+  while (denominator < int64_t{kBlock} && std::min(width, height) / (2 * denominator) >= least_side) {
+    denominator *= 2;
+  }
+  const auto spare = [&](int64_t size) { return (denominator - size % denominator) % denominator; };
+  return {.denominator = denominator, .spare_columns = spare(width), .spare_rows = spare(height)};
+}
+
 void read_rgb_rows(Session& session, RgbImage& image) {
   session.run([&] {
     jpeg_decompress_struct& info = session.info();
@@ -185,15 +200,18 @@ void read_cmyk_rows(Session& session, RgbImage& image) {
 
 }  // namespace
 
-RgbImage decode_jpeg(Bytes bytes, int64_t max_pixels) {
+RgbImage decode_jpeg(Bytes bytes, int64_t max_pixels, int64_t least_side) {
   Session session(bytes);
   jpeg_decompress_struct& info = session.info();
   session.run([&] {
     jpeg_save_markers(&info, JPEG_APP0 + 1, 0xFFFF);
     jpeg_read_header(&info, TRUE);
   });
-  RgbImage image = make_image(info.image_width, info.image_height, max_pixels);
+  check_size(info.image_width, info.image_height, max_pixels);
+  const PixelScale scale = scale_for(info, least_side);
   session.run([&] {
+    info.scale_num = kBlock / static_cast<unsigned>(scale.denominator);
+    info.scale_denom = kBlock;
     info.out_color_space = is_cmyk(info) ? JCS_CMYK : JCS_RGB;
     jpeg_start_decompress(&info);
   });
@@ -201,6 +219,8 @@ RgbImage decode_jpeg(Bytes bytes, int64_t max_pixels) {
   if (jpeg_has_multiple_scans(&info) != 0 && session.source_ended()) {
     throw InputError("JPEG: premature end of file");
   }
+  RgbImage image = make_image(info.output_width, info.output_height, max_pixels);
+  image.scale = scale;
   if (is_cmyk(info)) {
     read_cmyk_rows(session, image);
   } else {

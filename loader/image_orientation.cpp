@@ -25,6 +25,15 @@ class TiffReader {
 constexpr uint32_t kOrientationTag = 0x0112;
 constexpr uint32_t kShortType = 3;
 
+/// Of the upright image; that of a stored one has nothing before its first pixels.
+PixelScale turned(const PixelScale& stored, bool swapped, bool mirror_u, bool mirror_v) {
+  return {.denominator = stored.denominator,
+          .spare_columns = swapped ? stored.spare_rows : stored.spare_columns,
+          .spare_rows = swapped ? stored.spare_columns : stored.spare_rows,
+          .spare_first_column = swapped ? mirror_v : mirror_u,
+          .spare_first_row = swapped ? mirror_u : mirror_v};
+}
+
 }  // namespace
 
 int exif_orientation(Bytes tiff) {
@@ -54,6 +63,7 @@ void make_upright(RgbImage& image, int orientation) {
   RgbImage upright{.width = swapped ? image.height : image.width,
                    .height = swapped ? image.width : image.height};
   upright.pixels.resize(image.pixels.size());
+  upright.scale = turned(image.scale, swapped, mirror_u, mirror_v);
   uint8_t* to = upright.pixels.data();
   for (int64_t y = 0; y < upright.height; ++y) {
     for (int64_t x = 0; x < upright.width; ++x, to += 3) {

@@ -12,6 +12,7 @@ namespace branchsae {
 struct ImageOptions {
   int64_t resize = 256;                         ///< short side after resizing, pixels (loader/image_resize.h)
   int64_t crop = 224;                           ///< side of the square centre crop, pixels; at most `resize`
+  bool scaled_decode = true;                    ///< large JPEGs at a fraction of their size (decode_image)
   int64_t max_file_bytes = int64_t{256} << 20;  ///< of one encoded image; larger ones are unreadable
   int64_t max_pixels = 100'000'000;             ///< of one image, checked before decoding
   int64_t max_unpacked_bytes = int64_t{2} << 30;  ///< images of one compressed tar, held in memory

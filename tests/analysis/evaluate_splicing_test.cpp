@@ -4,57 +4,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
 #include "loader/onnx_loader.h"
-#include "tests/reference/golden.h"
+#include "tests/analysis/small_network.h"
 
 using namespace branchsae;
 using nlohmann::json;
+using test::ArrayImages;
+using test::neurons;
 
 namespace {
-
-/// The golden set's preprocessed images, each with a class.
-class ArrayImages final : public ImageSource {
- public:
-  ArrayImages(const reference::Array& images, std::vector<int32_t> labels) : shape_(images.shape) {
-    const reference::Array rows = reference::tokens(images);
-    pixels_.assign(rows.data.begin(), rows.data.end());
-    for (size_t i = 0; i < labels.size(); ++i) info_.push_back({"image " + std::to_string(i), labels[i]});
-  }
-  int64_t size() const override { return shape_[0]; }
-  const ImageInfo& info(int64_t index) const override { return info_[static_cast<size_t>(index)]; }
-  PixelFormat format() const override { return PixelFormat::kF32; }
-  int64_t height() const override { return shape_[2]; }
-  int64_t width() const override { return shape_[3]; }
-  int64_t channels() const override { return shape_[1]; }
-  std::string fingerprint() const override { return "golden"; }
-  std::string read(int64_t index, void* dst) const override {
-    const int64_t count = image_bytes() / 4;
-    std::memcpy(dst, pixels_.data() + index * count, static_cast<size_t>(image_bytes()));
-    return "";
-  }
-
- private:
-  Shape shape_;
-  std::vector<float> pixels_;
-  std::vector<ImageInfo> info_;
-};
-
-/// Latent i is channel i: keeps what is positive of the k largest.
-SaeFile neurons(const std::string& tap, int64_t d, int64_t k) {
-  SaeFile sae;
-  sae.tap = tap;
-  sae.spec = {.d = d, .n = d, .k = k};
-  sae.parameters.w = HostTensor({d, d});
-  for (int64_t i = 0; i < d; ++i) sae.parameters.w[i * d + i] = 1;
-  sae.parameters.b_enc = HostTensor({d});
-  sae.parameters.b_pre = HostTensor({d});
-  return sae;
-}
 
 template <class... Files>
 std::vector<SaeFile> list(Files... files) {

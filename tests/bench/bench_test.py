@@ -32,7 +32,8 @@ def write_npy(path, rows, width, seed=1):
 def write_sae(path, n, d, seed=2):
     """A tied autoencoder with short rows."""
     draw = random.Random(seed)
-    tensors = {"W": ([n, d], [draw.gauss(0, 0.1) for _ in range(n * d)]), "b_enc": ([n], [0] * n), "b_pre": ([d], [0] * d)}
+    tensors = {"W": ([n, d], [draw.gauss(0, 0.1) for _ in range(n * d)]), "b_enc": ([n], [0] * n),
+               "b_pre": ([d], [0] * d)}
     header, data = {"__metadata__": {"scale": "1", "k": "8", "tap": "none", "tied": "true", "decoder_norm": "free",
                                      "model_sha256": "", "preprocess": ""}}, b""
     for name, (shape, values) in tensors.items():
@@ -66,6 +67,14 @@ class Benchmarks(unittest.TestCase):
                 self.assertGreaterEqual(result["runs"], 5)
                 for field in ("tokens_per_s", "ms_median", "percent_of_gemm", "gemm_gflops"):
                     self.assertGreater(result[field], 0, field)
+
+    def test_decoding_at_a_fraction_is_faster_where_photos_are_large(self):
+        done = run("bench_decode", "--pictures", "2", "--seconds", "1", "--json")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        small, _, large = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual(small["mean_difference"], 0)
+        self.assertLess(large["mean_difference"], 2)
+        self.assertGreater(large["images_per_s"], large["images_per_s_full"])
 
     def test_tokens_and_a_start_from_files(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -27,7 +27,7 @@ class NumberedImages : public ImageSource {
   int64_t width() const override { return 2; }
   int64_t channels() const override { return 1; }
   std::string fingerprint() const override { return ""; }
-  std::string read(int64_t index, void* dst) const override {
+  std::string read(int64_t index, void* dst, const CropDraw&) const override {
     const int now = ++reading;
     for (int seen = most_reading; now > seen && !most_reading.compare_exchange_weak(seen, now);) {
     }

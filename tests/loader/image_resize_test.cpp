@@ -99,3 +99,42 @@ TEST_CASE("a crop that does not fit is refused") {
   CHECK_THROWS_AS(resize_and_crop(image, 4, 0, out), InputError);
   CHECK_THROWS_AS(resize_and_crop(RgbImage{}, 4, 1, out), InputError);
 }
+
+TEST_CASE("a draw chooses the window and mirrors it") {
+  const RgbImage image = noise(50, 37);
+  const auto cut = [&](const CropDraw& draw, int64_t crop) {
+    std::vector<uint8_t> out(static_cast<size_t>(crop * crop * 3));
+    resize_and_crop(image, 32, crop, out.data(), draw);
+    return out;
+  };
+  // The whole height; of the 43 columns those that the window leaves are cut off.
+  const std::vector<uint8_t> left = cut({.x = 0, .y = 0}, 32), right = cut({.x = 1, .y = 1}, 32);
+  const auto column = [](const std::vector<uint8_t>& pixels, int64_t y, int64_t x) {
+    return std::vector<uint8_t>(pixels.begin() + (y * 32 + x) * 3, pixels.begin() + (y * 32 + x) * 3 + 3);
+  };
+  for (int64_t y = 0; y < 32; ++y) CHECK(column(left, y, 11) == column(right, y, 0));
+  CHECK(cut({}, 28) == cut({.x = 0.5, .y = 0.5}, 28));
+  CHECK(cut({.x = 0.9}, 28) != cut({}, 28));
+  CHECK(cut({.y = 0.9}, 28) != cut({}, 28));
+
+  std::vector<uint8_t> mirrored = cut({.x = 0.3, .y = 0.6, .flip = true}, 27);
+  const std::vector<uint8_t> plain = cut({.x = 0.3, .y = 0.6}, 27);
+  CHECK(mirrored != plain);
+  mirror_rows(27, 27, 3, mirrored.data());
+  CHECK(mirrored == plain);
+}
+
+TEST_CASE("uniform draws take every window equally often, and the middle one is the centre crop") {
+  // Rows are told apart by their level; 12 places.
+  RgbImage image{.width = 27, .height = 27};
+  for (int64_t i = 0; i < 27 * 27 * 3; ++i) image.pixels.push_back(static_cast<uint8_t>(i / 81 * 9));
+  std::vector<int> taken(12, 0);
+  std::vector<uint8_t> out(16 * 16 * 3);
+  for (int i = 0; i < 1200; ++i) {
+    resize_and_crop(image, 27, 16, out.data(), {.x = 0.5, .y = i / 1200.0});
+    ++taken.at(out[0] / 9);
+  }
+  for (const int count : taken) CHECK(std::abs(count - 100) <= 1);
+  resize_and_crop(image, 27, 16, out.data());
+  CHECK(out[0] / 9 == (27 - 16) / 2);
+}

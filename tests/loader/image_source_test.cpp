@@ -45,7 +45,7 @@ std::vector<int32_t> labels_of(const ImageSource& source) {
 /// The red of the first pixel, or the reason.
 std::string red_of(const ImageSource& source, int64_t index) {
   std::vector<uint8_t> pixels(static_cast<size_t>(source.image_bytes()));
-  const std::string reason = source.read(index, pixels.data());
+  const std::string reason = source.read_centre(index, pixels.data());
   return reason.empty() ? std::to_string(pixels[0]) : reason;
 }
 
@@ -161,7 +161,7 @@ TEST_CASE("broken files of every kind are unreadable with a reason, and neither 
   std::vector<uint8_t> pixels(static_cast<size_t>(source->image_bytes()));
   for (int64_t i = 0; i < 10; ++i) {
     CAPTURE(source->info(i).name);
-    const std::string reason = source->read(i, pixels.data());
+    const std::string reason = source->read_centre(i, pixels.data());
     CAPTURE(reason);
     CHECK((*reasons[i] == '\0' ? reason.empty() : contains(reason, reasons[i])));
     CHECK(reason.find('\n') == std::string::npos);
@@ -279,7 +279,7 @@ TEST_CASE(".npy: cropped RGB as it is, preprocessed planes interleaved") {
   CHECK(u8->height() == 3);
   CHECK(u8->width() == 4);
   std::vector<uint8_t> pixels(static_cast<size_t>(u8->image_bytes()));
-  CHECK(u8->read(1, pixels.data()) == "");
+  CHECK(u8->read_centre(1, pixels.data()) == "");
   CHECK(pixels == std::vector<uint8_t>(bytes.begin() + 36, bytes.end()));
 
   std::vector<float> planes(2 * 3 * 2 * 5);
@@ -291,7 +291,7 @@ TEST_CASE(".npy: cropped RGB as it is, preprocessed planes interleaved") {
   CHECK(f32->height() == 2);
   CHECK(f32->width() == 5);
   std::vector<float> interleaved(static_cast<size_t>(f32->image_bytes()) / 4);
-  CHECK(f32->read(1, interleaved.data()) == "");
+  CHECK(f32->read_centre(1, interleaved.data()) == "");
   for (size_t i = 0; i < 10; ++i) {
     for (size_t c = 0; c < 3; ++c) CHECK(interleaved[3 * i + c] == 30.0F + static_cast<float>(10 * c + i));
   }

@@ -55,7 +55,7 @@ std::string colour(uint8_t r) {
 
 std::string red_of(const ImageSource& source, int64_t index) {
   std::vector<uint8_t> pixels(static_cast<size_t>(source.image_bytes()));
-  const std::string reason = source.read(index, pixels.data());
+  const std::string reason = source.read_centre(index, pixels.data());
   return reason.empty() ? std::to_string(pixels[0]) : reason;
 }
 

@@ -45,7 +45,7 @@ TEST_CASE("figures are those of the same tokens evaluated at once") {
 
   Program program = device.compile(graph, {.taps = {"a"}, .max_batch = 7, .height = 8, .width = 8});
   std::vector<float> pixels(7 * 192);
-  for (int64_t i = 0; i < 7; ++i) images.read(i, pixels.data() + i * 192);
+  for (int64_t i = 0; i < 7; ++i) images.read_centre(i, pixels.data() + i * 192);
   const auto stream = device.make_stream();
   program.run(View<const float, 4>(pixels.data(), {7, 8, 8, 3}), *stream);
   SaeEvalSums sums;

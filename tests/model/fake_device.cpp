@@ -199,12 +199,15 @@ FakeImages::FakeImages(int64_t count, uint64_t seed) : seed_(seed) {
   for (int64_t i = 0; i < count; ++i) infos_.push_back({"image" + std::to_string(i) + ".jpg", -1});
 }
 
-std::string FakeImages::read(int64_t index, void* dst) const {
+std::string FakeImages::read(int64_t index, void* dst, const CropDraw& draw) const {
   ++reads;
   if (const auto found = unreadable.find(index); found != unreadable.end()) return found->second;
   auto* pixels = static_cast<float*>(dst);
   Random random(seed_, static_cast<uint64_t>(index));
   for (int64_t i = 0; i < 8 * 8 * 3; ++i) pixels[i] = static_cast<float>(random.normal());
+  const auto shift = static_cast<float>(draw.x - 0.5 + 2 * (draw.y - 0.5));
+  if (shift != 0) std::for_each(pixels, pixels + 8 * 8 * 3, [shift](float& pixel) { pixel += shift; });
+  if (draw.flip) std::reverse(pixels, pixels + 8 * 8 * 3);
   if (const auto found = poisoned.find(index); found != poisoned.end())
     std::fill_n(pixels, 12, found->second);
   return "";

@@ -32,7 +32,8 @@ Device fake_device(FakeControl& control);
 /// input "data". A token is ReLU of a fixed random map of the pixels under it.
 Graph fake_graph();
 
-/// Float32 images of 8 x 8 x 3 random pixels, unreadable where told.
+/// Float32 images of 8 x 8 x 3 random pixels, unreadable where told. A draw shifts their level and turns
+/// them.
 class FakeImages : public ImageSource {
  public:
   explicit FakeImages(int64_t count, uint64_t seed = 1);
@@ -45,8 +46,10 @@ class FakeImages : public ImageSource {
   std::string fingerprint() const override {
     return "fake-" + std::to_string(seed_) + "-" + std::to_string(size());
   }
-  std::string read(int64_t index, void* dst) const override;
+  bool has_room() const override { return room; }
+  std::string read(int64_t index, void* dst, const CropDraw& draw) const override;
 
+  bool room = true;
   std::map<int64_t, std::string> unreadable;
   std::map<int64_t, float> poisoned;  ///< images whose first pixels are this value
   mutable std::atomic<int64_t> reads{0};

@@ -1,0 +1,60 @@
+#pragma once
+/// One row a latent: everything that `features` says of it, and the files that hold it.
+#include <array>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "analysis/features/enrichment.h"
+#include "analysis/features/image_scores.h"
+#include "analysis/features/selectivity.h"
+#include "engine/images.h"
+
+namespace branchsae {
+
+struct FeatureNeighbour {
+  int32_t latent = 0;
+  float cosine = 0;
+};
+
+struct FeatureRow {
+  int64_t latent = 0;
+  double density = 0;                                ///< share of tokens on which it fires
+  double image_density = 0;                          ///< share of images
+  double max = 0, mean = 0;                          ///< of z where it fires; 0 for a silent latent
+  std::map<std::string, Selectivity> concepts = {};  ///< "animal", "dog"; empty without labels
+  std::optional<LatentLabel> label = {};
+  std::optional<double> entropy = {}, colour_index = {}, orientation = {};
+  std::vector<ImageScore> top = {};
+  std::vector<FeatureNeighbour> neighbours = {};  ///< nearest decoder rows, by falling cosine
+};
+
+struct FeatureTable {
+  std::vector<FeatureRow> rows = {};  ///< by latent
+  int64_t images = 0, tokens = 0, labelled = 0;
+  std::array<int64_t, 2> grid{};
+  std::string no_labels = {};  ///< why the label columns are empty; empty when they are not
+};
+
+/// What else is known of the same images; null where it was not measured.
+struct FeatureVariants {
+  const ImageScores* grey = nullptr;
+  const ImageScores* mirrored = nullptr;
+};
+
+/// labels: null when the images have none. top: images listed a latent.
+FeatureTable feature_table(const ImageScores& scores, std::array<int64_t, 2> grid, const ImageSynsets* labels,
+                           const FeatureVariants& variants, size_t top = 10);
+
+/// Sets every row's nearest decoder rows; decoder [n, d] on the host. Zero rows have no neighbours.
+void add_neighbours(FeatureTable& table, View<const float, 2> decoder, size_t count = 5);
+
+/// features.json: one object with `features`, one entry a latent: id, density, max, mean, auroc, q, r, lift
+/// (of animals), concepts, label, entropy, colour_index, orientation, top. `about`: a JSON object merged in
+/// at the top: hashes, options, seed.
+std::string features_json(const FeatureTable& table, const ImageSource& images, const std::string& about);
+/// The same as comma-separated values, one line a latent, quoted as RFC 4180 says.
+std::string features_csv(const FeatureTable& table);
+
+}  // namespace branchsae
