@@ -27,7 +27,8 @@ class Closing {
 };
 
 Program compile(const Device& device, const Graph& graph, const ImageSource& source,
-                const std::vector<std::string>& taps, int64_t batch, NetworkPrecision precision) {
+                const std::vector<std::string>& taps, int64_t batch, NetworkPrecision precision,
+                ConvAlgorithm conv) {
   if (source.format() == PixelFormat::kU8Rgb && !graph.preprocess) {
     throw InputError(fmt::format("{}: how pixels become its input is undecided ({}); give --preprocess",
                                  graph.source, graph.preprocess_reason));
@@ -36,17 +37,19 @@ Program compile(const Device& device, const Graph& graph, const ImageSource& sou
                                 .max_batch = batch,
                                 .height = source.height(),
                                 .width = source.width(),
+                                .conv = conv,
                                 .precision = precision});
 }
 
 }  // namespace
 
 ImageForward::ImageForward(const Device& device, const Graph& graph, const ImageSource& source,
-                           const std::vector<std::string>& taps, int64_t batch, NetworkPrecision precision)
+                           const std::vector<std::string>& taps, int64_t batch, NetworkPrecision precision,
+                           ConvAlgorithm conv)
     : device_(device),
       source_(source),
       batch_(std::clamp<int64_t>(batch, 1, std::max<int64_t>(source.size(), 1))),
-      program_(compile(device, graph, source, taps, batch_, precision)),
+      program_(compile(device, graph, source, taps, batch_, precision, conv)),
       pixels_(device.backend(), batch_ * source.image_bytes(), false, "images") {
   if (!device.backend().is_host()) {
     decoded_ =

@@ -19,7 +19,8 @@ class ImageForward {
   /// Throws InputError when 8-bit images meet a graph whose preprocessing is undecided.
   ImageForward(const Device& device, const Graph& graph, const ImageSource& source,
                const std::vector<std::string>& taps, int64_t batch,
-               NetworkPrecision precision = NetworkPrecision::kAuto);
+               NetworkPrecision precision = NetworkPrecision::kAuto,
+               ConvAlgorithm conv = ConvAlgorithm::kAuto);
 
   /// Reads `images` in order and runs them in batches; for each one `visit` gets its readable images'
   /// indices, and tokens() their tokens for what it enqueues on `stream`. Stops and returns false as soon as

@@ -83,7 +83,7 @@ void TrainJob::plan(const Graph& graph, const ImageSource& images) {
   split_ = plan_split(images, options_);
   forward_ = with_memory_advice("lower --forward-batch", [&] {
     return std::make_unique<ImageForward>(device_, graph, images, options_.taps, options_.forward_batch,
-                                          network_precision(*options_.precision));
+                                          network_precision(*options_.precision), options_.conv);
   });
   const int64_t positions = plan_positions(*forward_, options_);
   options_.tokens = plan_tokens(options_, static_cast<int64_t>(split_.train.size()), positions);

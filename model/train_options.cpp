@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "engine/error.h"
+#include "engine/network_checks.h"
 #include "model/json.h"
 
 namespace branchsae {
@@ -108,6 +109,7 @@ std::string to_json(const TrainOptions& options) {
                   {"aux-alpha", options.aux_alpha},
                   {"dead-after", options.dead_after},
                   {"precision", options.precision ? to_string(*options.precision) : "auto"},
+                  {"conv", to_string(options.conv)},
                   {"holdout", options.holdout},
                   {"positions-per-image", options.positions_per_image},
                   {"sample", to_string(options.sample)},
@@ -158,6 +160,7 @@ TrainOptions train_options_from_json(const std::string& text, const std::string&
   options.log_every = integer("log-every");
   options.max_memory = integer("max-memory");
   // Earlier versions had none of these.
+  if (json.contains("conv")) options.conv = parse_conv_algorithm(string("conv"));
   if (json.contains("sample")) options.sample = parse_token_sampling(string("sample"));
   if (json.contains("cache")) {
     options.cache = string("cache");
