@@ -206,6 +206,13 @@ void OptionSet::resolve(const ConfigValues* config) {
   for (Option& option : options_) apply(option, config);
 }
 
+void OptionSet::set_value(const std::string& name, const std::string& value) const {
+  for (const Option& option : options_) {
+    if (key(option.entry.name) == name) return option.entry.set({value});
+  }
+  throw InputError("is no option");
+}
+
 void OptionSet::resolve_early(const std::string& name) {
   for (Option& option : options_) {
     if (key(option.entry.name) == name) apply(option, nullptr);

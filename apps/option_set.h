@@ -60,6 +60,9 @@ class OptionSet {
 
   /// Gives every option its value. `config` may be null. Throws InputError naming option and source.
   void resolve(const ConfigValues* config);
+  /// Gives one option a value, as if it had been on the command line. Throws InputError whose text follows
+  /// the option's name.
+  void set_value(const std::string& name, const std::string& value) const;
   /// One option alone, from flag or environment: --config itself has to be known first.
   void resolve_early(const std::string& name);
 

@@ -21,11 +21,6 @@ int terminal_columns() {
   return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
 }
 
-std::string bar(double share, int width) {
-  const int full = static_cast<int>(std::clamp(share, 0.0, 1.0) * width);
-  return fmt::format("[{:=<{}}{: <{}}]", "", full, "", width - full);
-}
-
 /// Drops whole UTF-8 characters until the text fits: a line that wraps cannot be redrawn.
 std::string fitted(std::string text, int columns) {
   while (display_width(text) >= columns) {
@@ -41,20 +36,48 @@ double seconds(std::chrono::steady_clock::duration span) {
 
 }  // namespace
 
+std::string bar_text(double share, int width) {
+  const int inside = std::max(width - 2, 0);
+  const int full = static_cast<int>(std::clamp(share, 0.0, 1.0) * inside);
+  return fmt::format("[{:=<{}}{: <{}}]", "", full, "", inside - full);
+}
+
+StatusLine::StatusLine(bool shown)
+    : shown_(shown && verbosity() != Verbosity::kQuiet), terminal_(stderr_is_terminal()) {}
+
+StatusLine::~StatusLine() {
+  if (shown_ && terminal_) set_status_line("");
+}
+
+bool StatusLine::due() {
+  if (!shown_) return false;
+  const auto now = Clock::now();
+  if (seconds(now - drawn_) < (terminal_ ? kTerminalSeconds : kLineSeconds)) return false;
+  drawn_ = now;
+  return true;
+}
+
+int StatusLine::columns() const {
+  return terminal_ ? terminal_columns() : 0;
+}
+
+void StatusLine::show(const std::string& text) {
+  release_info();
+  if (terminal_) {
+    set_status_line(fitted(text, terminal_columns()));
+  } else {
+    info(text);
+  }
+}
+
 Progress::Progress(std::string title, int64_t total, std::string unit, bool shown, int64_t first)
     : title_(std::move(title)),
       unit_(std::move(unit)),
       total_(total),
       rated_at_(first),
-      shown_(shown && verbosity() != Verbosity::kQuiet),
-      terminal_(stderr_is_terminal()),
+      status_(shown),
       start_(Clock::now()),
-      drawn_(start_),
       rated_(start_) {}
-
-Progress::~Progress() {
-  if (shown_ && terminal_) set_status_line("");
-}
 
 void Progress::measure_rate(int64_t done, Clock::time_point now) {
   const double span = seconds(now - rated_);
@@ -72,7 +95,7 @@ std::string Progress::line(int64_t done, const std::string& extra, int columns) 
   const std::string whole = total_ > 0 ? fmt::format("/{}", with_separators(total_)) : "";
   if (total_ > 0) {
     const double share = static_cast<double>(done) / static_cast<double>(total_);
-    if (columns > 0) text += fmt::format(" {}", bar(share, std::clamp(columns / 8, 8, 30)));
+    if (columns > 0) text += fmt::format(" {}", bar_text(share, std::clamp(columns / 8, 8, 30) + 2));
     text += fmt::format(" {:3.0f} %", std::floor(100 * std::min(share, 1.0)));
   }
   text += fmt::format("  {}{} {}", with_separators(done), whole, unit_);
@@ -86,18 +109,9 @@ std::string Progress::line(int64_t done, const std::string& extra, int columns) 
 }
 
 void Progress::update(int64_t done, const std::string& extra) {
-  if (!shown_) return;
-  const auto now = Clock::now();
-  if (seconds(now - drawn_) < (terminal_ ? kTerminalSeconds : kLineSeconds)) return;
-  drawn_ = now;
-  release_info();
-  measure_rate(done, now);
-  if (terminal_) {
-    const int columns = terminal_columns();
-    set_status_line(fitted(line(done, extra, columns), columns));
-  } else {
-    info(line(done, extra, 0));
-  }
+  if (!status_.due()) return;
+  measure_rate(done, Clock::now());
+  status_.show(line(done, extra, status_.columns()));
 }
 
 }  // namespace branchsae::apps

@@ -70,6 +70,11 @@ OpenedRun open_run(const RunArguments& arguments) {
   OpenedRun opened;
   opened.folder = arguments.run;
   opened.info = read_run(opened.folder);
+  if (!opened.info.members.empty()) {
+    throw InputError(fmt::format("'{0}' is a sweep of {1} runs; give one of them, such as {0}/sweep/{2}",
+                                 arguments.run, opened.info.members.size(),
+                                 opened.info.members.front().name));
+  }
   opened.taps = opened.info.taps;
   if (!arguments.taps.empty()) {
     opened.taps.clear();

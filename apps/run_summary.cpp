@@ -4,6 +4,8 @@
 
 #include "apps/image_list.h"
 #include "apps/numbers.h"
+#include "apps/sweep_summary.h"
+#include "apps/timing_table.h"
 #include "engine/error.h"
 #include "engine/files.h"
 #include "model/run.h"
@@ -22,7 +24,13 @@ std::string percent(const Json& metrics, const char* name) {
   return fmt::format("{:.2f} %", 100 * metrics[name].get<double>());
 }
 
-/// What train or eval left for the tap; null when there is nothing that can be read.
+Json tap_json(const RunTap& tap, const Json& metrics) {
+  return {{"tap", tap.name}, {"folder", tap.folder}, {"d", tap.d},
+          {"n", tap.n},      {"k", tap.k},           {"held_out", metrics}};
+}
+
+}  // namespace
+
 Json stored_metrics(const std::filesystem::path& folder) {
   std::error_code ignored;
   if (!std::filesystem::exists(folder / "eval.json", ignored)) return {};
@@ -31,13 +39,6 @@ Json stored_metrics(const std::filesystem::path& folder) {
     throw InputError((folder / "eval.json").string() + ": not JSON; the run is damaged");
   return stored;
 }
-
-Json tap_json(const RunTap& tap, const Json& metrics) {
-  return {{"tap", tap.name}, {"folder", tap.folder}, {"d", tap.d},
-          {"n", tap.n},      {"k", tap.k},           {"held_out", metrics}};
-}
-
-}  // namespace
 
 Table metrics_table(const std::vector<TapLine>& lines) {
   using enum Table::Align;
@@ -78,7 +79,8 @@ void summarise_run(const std::filesystem::path& run, Output& out) {
       run.string(), info.status, info.step, info.total_steps, info.origin.model_path, info.model_sha256,
       info.preprocess.empty() ? "none, the images are preprocessed" : info.preprocess, specs,
       info.images_count, info.skipped.size(), info.device);
-  out.text(text + metrics_table(lines).text());
+  const std::vector<SweepLine> sweep = sweep_lines(run, info);
+  out.text(text + (sweep.empty() ? metrics_table(lines).text() : sweep_text(sweep)));
   Json document = {{"run", run.string()},
                    {"status", info.status},
                    {"step", info.step},
@@ -93,8 +95,9 @@ void summarise_run(const std::filesystem::path& run, Output& out) {
                    {"versions", info.origin.versions}};
   document["options"] = Json::parse(to_json(info.options));
   document["skipped"] = skipped_json(info.skipped);
-  document["seconds"] = info.seconds;
+  document["timings"] = Json::parse(to_json(info.timings));
   document["taps"] = std::move(taps);
+  if (!sweep.empty()) document["members"] = sweep_json(sweep, run);
   out.json(std::move(document));
 }
 
@@ -104,7 +107,8 @@ std::string train_text(const TrainResult& result, const std::string& run) {
     lines.push_back({tap.tap.name, tap.tap.d, tap.tap.n, tap.tap.k,
                      tap.held_out ? Json::parse(to_json(*tap.held_out)) : Json()});
   }
-  std::string text = metrics_table(lines).text();
+  std::string text = result.members.empty() ? metrics_table(lines).text() : sweep_text(sweep_lines(result));
+  text.append("\n").append(timing_text(result.timings));
   text += fmt::format(
       "\n{} tokens a tap in {} ({} tokens/s a tap while training); {} training images, {} held out",
       with_separators(result.tokens), as_duration(result.seconds_total),
@@ -124,21 +128,24 @@ Json train_json(const TrainResult& result, const std::string& run) {
     one["train_fvu"] = tap.last.fvu;
     taps.push_back(std::move(one));
   }
-  return {{"run", run},
-          {"step", result.step},
-          {"total_steps", result.total_steps},
-          {"tokens", result.tokens},
-          {"tokens_per_s", result.tokens_per_second},
-          {"train_images", result.train_images},
-          {"held_out_images", result.held_out_images},
-          {"forward_images", result.forward_images},
-          {"seconds",
-           {{"reading", result.seconds_reading},
-            {"training", result.seconds_training},
-            {"evaluating", result.seconds_evaluating},
-            {"total", result.seconds_total}}},
-          {"skipped", skipped_json(result.skipped)},
-          {"taps", std::move(taps)}};
+  Json document{{"run", run},
+                {"step", result.step},
+                {"total_steps", result.total_steps},
+                {"tokens", result.tokens},
+                {"tokens_per_s", result.tokens_per_second},
+                {"train_images", result.train_images},
+                {"held_out_images", result.held_out_images},
+                {"forward_images", result.forward_images},
+                {"seconds",
+                 {{"reading", result.seconds_reading},
+                  {"training", result.seconds_training},
+                  {"evaluating", result.seconds_evaluating},
+                  {"total", result.seconds_total}}},
+                {"timings", Json::parse(to_json(result.timings))},
+                {"skipped", skipped_json(result.skipped)},
+                {"taps", std::move(taps)}};
+  if (!result.members.empty()) document["members"] = sweep_json(sweep_lines(result), run);
+  return document;
 }
 
 }  // namespace branchsae::apps

@@ -14,6 +14,9 @@ namespace branchsae::apps {
 /// For `inspect RUN`. Throws InputError when the folder holds no run.
 void summarise_run(const std::filesystem::path& run, Output& out);
 
+/// A tap's eval.json as train or eval left it; null when there is none. Throws InputError when it is damaged.
+Json stored_metrics(const std::filesystem::path& folder);
+
 /// What a table says of one autoencoder.
 struct TapLine {
   std::string tap;

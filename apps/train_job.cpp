@@ -8,49 +8,12 @@
 #include "apps/messages.h"
 #include "apps/model_input.h"
 #include "apps/numbers.h"
-#include "apps/progress.h"
 #include "apps/signals.h"
 #include "apps/skipped_images.h"
+#include "apps/train_bar.h"
 #include "apps/version.h"
 
 namespace branchsae::apps {
-namespace {
-
-/// "fvu 0.0123 0.0045": one figure a tap while they fit.
-std::string tap_figures(const TrainProgress& now) {
-  std::string text;
-  for (const TapProgress& tap : now.taps) text += (text.empty() ? "fvu " : " ") + as_figure(tap.fvu, 3);
-  return text;
-}
-
-/// Turns the job's reports into bars: for reading images into the token buffer, for training, and for the
-/// evaluation at the end.
-class TrainBar {
- public:
-  explicit TrainBar(bool shown) : shown_(shown) {}
-
-  void report(const TrainProgress& now) {
-    using enum TrainProgress::Phase;
-    if (now.phase == kTraining) {
-      images_.reset();
-      if (!tokens_) tokens_.emplace("train", now.total_tokens, "tokens", shown_, now.tokens);
-      tokens_->update(now.tokens, tap_figures(now));
-      return;
-    }
-    const bool is_new = !images_ || now.phase != phase_;
-    phase_ = now.phase;
-    if (is_new) images_.emplace(phase_ == kReading ? "read" : "evaluate", now.total_images, "images", shown_);
-    images_->update(now.images);
-  }
-
- private:
-  bool shown_;
-  TrainProgress::Phase phase_ = TrainProgress::Phase::kReading;
-  std::optional<Progress> images_, tokens_;
-};
-
-}  // namespace
-
 RunOrigin make_origin(const std::string& model, const std::vector<std::string>& images,
                       const OptionSet& options) {
   RunOrigin origin;

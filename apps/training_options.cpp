@@ -159,7 +159,21 @@ void add_checkpoints(OptionSet& options, TrainOptions& train) {
         }
       },
       [&train] { return Json(to_string(train.checkpoint_every)); });
+}
+
+void add_logs(OptionSet& options, TrainOptions& train) {
   options.count("--log-every", train.log_every, 1, int64_t{1} << 40, "steps a line of metrics.jsonl");
+  add_read(
+      options, "--log-format", "jsonl|tensorboard", "jsonl",
+      "tensorboard: event files in RUN/TAP/tensorboard, beside metrics.jsonl",
+      [&train](const std::string& text) {
+        if (text != "jsonl" && text != "tensorboard")
+          throw InputError("must be jsonl or tensorboard, not '" + text + "'");
+        train.tensorboard = text == "tensorboard";
+      },
+      [&train] { return Json(train.tensorboard ? "tensorboard" : "jsonl"); });
+  options.flag("--plot", train.plot,
+               "draw RUN/TAP/loss.svg and density.svg at the end, RUN/sweep.svg of a sweep");
 }
 
 using Copy = void (*)(const TrainOptions&, TrainOptions&);
@@ -200,6 +214,8 @@ constexpr std::pair<const char*, Copy> kCopies[] = {
     {"cache-size", copy<&O::cache_size>},
     {"checkpoint-every", copy<&O::checkpoint_every>},
     {"log-every", copy<&O::log_every>},
+    {"log-format", copy<&O::tensorboard>},
+    {"plot", copy<&O::plot>},
     {"max-memory", copy<&O::max_memory>},
     {"strict", copy<&O::strict>},
 };
@@ -236,8 +252,9 @@ void add_training_options(OptionSet& options, TrainOptions& train) {
   add_forward_batch(options, train.forward_batch);
   add_cache(options, train);
   options.flag("--strict", train.strict, "an unreadable image is an error");
-  options.group("Checkpoints");
+  options.group("Checkpoints and logs");
   add_checkpoints(options, train);
+  add_logs(options, train);
 }
 
 void overlay_given(const OptionSet& options, const TrainOptions& from, TrainOptions& to) {

@@ -34,7 +34,7 @@ double step_bytes(const SaeSpec& spec) {
 
 /// Where the time of the host's step goes, in nanoseconds of one thread a token.
 nlohmann::json phase_fields(SaeExecutor& sae, double tokens) {
-  const cpu::SaeStepTimes phases = cpu::take_step_times(sae);
+  const SaeStepTimes phases = sae.take_times();
   return {{"encode_select", 1e9 * phases.encode_select / tokens},
           {"decode_gradient", 1e9 * phases.decode_gradient / tokens},
           {"sort", 1e9 * phases.sort / tokens},
@@ -87,7 +87,7 @@ nlohmann::json run_case(const SaeSpec& spec, const StepOptions& options, const M
     executor.step(meter.stream(), inputs.of(run), step);
     ++step.adam_step;
   };
-  if (meter.on_host()) cpu::take_step_times(executor);  // what the check took
+  if (meter.on_host()) executor.take_times();  // what the check took
   const std::vector<double> seconds = meter.time(one_step);
   const auto batch = static_cast<double>(spec.max_batch);
   limits.measure(meter, spec);

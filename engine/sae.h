@@ -92,6 +92,14 @@ struct SaeStats {
   int64_t bad_step = 0;                   ///< adam_step of the first step that saw one; 0: none or not known
 };
 
+/// Processor seconds that parts of step() took, summed over threads.
+struct SaeStepTimes {
+  double encode_select = 0;
+  double decode_gradient = 0;  ///< includes adding to partial gradients, where a backend does that at once
+  double sort = 0;
+  double update = 0;  ///< summing of gradient rows and Adam
+};
+
 /// Evaluation sums in unscaled units, double. Add over batches; formulas in model/sae_metrics.h.
 struct SaeEvalSums {
   int64_t tokens = 0;
@@ -140,6 +148,9 @@ class SaeExecutor {
   virtual void step(Stream& stream, View<const float, 2> tokens, const SaeStep& step) = 0;
   /// Blocking; resets the sums.
   virtual SaeStats read_stats_sync() = 0;
+
+  /// Since the last call; all 0 where they are not known without waiting for the device.
+  virtual SaeStepTimes take_times() { return {}; }
 
   /// values [B, k'] f32 and indices [B, k'] i32 (device, out); k' = values.shape[1] may differ from spec().k
   /// (k sweep).

@@ -112,7 +112,7 @@ ShardTable read_shard_table(const fs::path& path, const ShardLayout& layout, int
   file->read_at(kHeaderBytes, table.entries.data(), layout.images * kEntryBytes);
   const int64_t size_bytes = file->size_bytes();
   const int64_t dropped = drop_missing(table.entries, layout, size_bytes);
-  if (size_bytes < layout.file_bytes()) {
+  if (dropped > 0) {
     table.problem = fmt::format("it is cut off at {} of {} bytes, {} image{} lost", size_bytes,
                                 layout.file_bytes(), dropped, dropped == 1 ? "" : "s");
   }

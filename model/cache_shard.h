@@ -52,7 +52,7 @@ struct ShardTable {
     kForeign   ///< somebody else's, or of another tap or layout: not to be touched
   } state = State::kAbsent;
   std::vector<ShardEntry> entries;  ///< [layout.images]
-  std::string problem;              ///< one clause; also of a good table whose file is cut off
+  std::string problem;  ///< one clause; also of a good table whose file is cut off, when that lost an image
 };
 ShardTable read_shard_table(const std::filesystem::path& path, const ShardLayout& layout, int64_t number);
 

@@ -35,8 +35,9 @@ int64_t bytes_in(const fs::path& folder) {
   return bytes;
 }
 
-double gib(int64_t bytes) {
-  return static_cast<double>(bytes) / (1 << 30);
+std::string size_text(int64_t bytes) {
+  const auto mib = static_cast<double>(bytes) / (1 << 20);
+  return mib < 1000 ? fmt::format("{:.1f} MiB", mib) : fmt::format("{:.2f} GiB", mib / 1024);
 }
 
 int64_t size_of(const fs::path& path) {
@@ -64,9 +65,9 @@ DiskCache::DiskCache(const DiskCacheOptions& options, const CacheIdentity& ident
 }
 
 DiskCache::~DiskCache() {
-  log(LogLevel::kInfo, fmt::format("cache '{}': {} images read, {} stored, {} damaged; {:.2f} GiB in it",
+  log(LogLevel::kInfo, fmt::format("cache '{}': {} reads of an image, {} images stored, {} damaged; {} in it",
                                    options_.folder.string(), images_read_.load(), images_stored_,
-                                   images_damaged_.load(), gib(used_bytes_)));
+                                   images_damaged_.load(), size_text(used_bytes_)));
 }
 
 void DiskCache::take_lock() {
@@ -226,18 +227,17 @@ bool DiskCache::make_shard(const TapShards& tap, int64_t number, bool known) {
 bool DiskCache::may_add(int64_t bytes) {
   if (used_bytes_ + bytes > limit_bytes_) {
     if (!said_limit_) {
-      log(LogLevel::kWarning,
-          fmt::format("the cache '{}' has reached its limit of {:.2f} GiB (--cache-size): "
-                      "images beyond it are computed each time",
-                      options_.folder.string(), gib(limit_bytes_)));
+      log(LogLevel::kWarning, fmt::format("the cache '{}' has reached its limit of {} (--cache-size): "
+                                          "images beyond it are computed each time",
+                                          options_.folder.string(), size_text(limit_bytes_)));
     }
     said_limit_ = true;
     return false;
   }
   const DiskSpace space = disk_space(options_.folder);
   if (space.free_bytes - bytes >= reserve_of(space)) return true;
-  throw IoError(fmt::format("{:.2f} GiB are free, and {:.2f} stay free for other files",
-                            gib(space.free_bytes), gib(reserve_of(space))));
+  throw IoError(fmt::format("{} are free, and {} stay free for other files", size_text(space.free_bytes),
+                            size_text(reserve_of(space))));
 }
 
 void DiskCache::stop_writing(const std::string& reason) {

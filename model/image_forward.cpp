@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/error.h"
+#include "model/timings.h"
 
 namespace branchsae::model {
 namespace {
@@ -112,7 +113,10 @@ bool ImageForward::run(Stream& stream, const std::vector<int64_t>& images,
   const Closing closing([this] { close(reading_); });
   ImageBatch batch;
   while (reading_->reader->next(batch)) {
-    run_batch(stream, batch.pixels, batch.count);
+    {
+      const Stopwatch watch(forward_seconds_);
+      run_batch(stream, batch.pixels, batch.count);
+    }
     images_run_ += batch.count;
     pixels_.wait_sent();  // the reader decodes the next images into this memory
     if (!visit(batch.indices)) return false;

@@ -43,6 +43,8 @@ class ImageForward {
   View<const float, 2> tokens(size_t tap, int64_t place, int64_t count) const;
   int64_t images_run() const { return images_run_; }
   int64_t batch() const { return batch_; }
+  /// That the network took, on a device that is the host; elsewhere only what enqueuing it took.
+  double forward_seconds() const { return forward_seconds_; }
   /// Of all that was read so far, also ahead.
   ReaderTimes reader_times() const;
 
@@ -71,6 +73,7 @@ class ImageForward {
   ReaderTimes closed_times_;                  ///< of the readers that are gone
   std::vector<int64_t> positions_;
   int64_t images_run_ = 0;
+  double forward_seconds_ = 0;
 };
 
 }  // namespace branchsae::model

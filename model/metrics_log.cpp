@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <sstream>
 
 #include "engine/error.h"
@@ -53,9 +54,6 @@ MetricsLog::MetricsLog(fs::path path, int64_t last_step) : path_(std::move(path)
   const std::string old = fs::exists(path_) ? read_file(path_) : "";
   const std::string kept = kept_lines(old, last_step);
   if (kept != old || !fs::exists(path_)) write_text(path_, kept);
-  before_file_change("open", path_);
-  stream_.open(path_, std::ios::app | std::ios::binary);
-  if (!stream_) throw IoError(fmt::format("cannot write '{}': {}", path_.string(), std::strerror(errno)));
 }
 
 void MetricsLog::append(int64_t step, int64_t tokens, const TapProgress& progress, double tokens_per_second) {
@@ -69,8 +67,9 @@ void MetricsLog::append(int64_t step, int64_t tokens, const TapProgress& progres
                   {"tokens_per_s", tokens_per_second}};
   before_file_change("append", path_);
   errno = 0;
-  stream_ << line.dump() << '\n' << std::flush;
-  if (!stream_) throw IoError(fmt::format("cannot write '{}': {}", path_.string(), std::strerror(errno)));
+  std::ofstream stream(path_, std::ios::app | std::ios::binary);
+  stream << line.dump() << '\n' << std::flush;
+  if (!stream) throw IoError(fmt::format("cannot write '{}': {}", path_.string(), std::strerror(errno)));
 }
 
 }  // namespace branchsae::model

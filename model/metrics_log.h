@@ -1,7 +1,6 @@
 #pragma once
 /// RUN/<tap>/metrics.jsonl: a line of JSON per log step.
 #include <filesystem>
-#include <fstream>
 
 #include "engine/sae.h"
 #include "model/train.h"
@@ -18,6 +17,7 @@ struct StepSums {
   TapProgress progress(const std::string& tap, int64_t n, double learning_rate) const;
 };
 
+/// No file is kept open: a sweep has hundreds of logs.
 class MetricsLog {
  public:
   /// Keeps the lines of steps up to `last_step`, drops the rest and whatever is cut off.
@@ -27,7 +27,6 @@ class MetricsLog {
 
  private:
   std::filesystem::path path_;
-  std::ofstream stream_;
 };
 
 }  // namespace branchsae::model

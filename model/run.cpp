@@ -32,6 +32,22 @@ RunTap parse_tap(const Json& json, const std::string& where) {
   return tap;
 }
 
+TrainTimings parse_timings(const Json& json, const std::string& where) {
+  TrainTimings timings;
+  for (const auto& [name, field] : timing_fields(timings)) *field = json_field<double>(json, name, where);
+  timings.peak_memory_bytes = json_field<int64_t>(json, "peak_memory_bytes", where);
+  return timings;
+}
+
+Json member_json(const SweepState& member) {
+  return {{"name", member.name}, {"status", member.status}, {"failure", member.failure}};
+}
+
+SweepState parse_member(const Json& json, const std::string& where) {
+  return {json_field<std::string>(json, "name", where), json_field<std::string>(json, "status", where),
+          json_field<std::string>(json, "failure", where)};
+}
+
 Json skipped_json(const SkippedImage& image) {
   return {{"index", image.index}, {"name", image.name}, {"reason", image.reason}};
 }
@@ -67,7 +83,9 @@ void write_run(const fs::path& run, const RunInfo& info) {
       {"versions", info.origin.versions},
       {"command_line", info.origin.options},
       {"skipped", Json::array()},
-      {"seconds", info.seconds}};
+      {"timings", Json::parse(to_json(info.timings))}};
+  if (!info.failure.empty()) json["failure"] = info.failure;
+  for (const SweepState& member : info.members) json["members"].push_back(member_json(member));
   for (const RunTap& tap : info.taps) json["taps"].push_back(tap_json(tap));
   for (const SkippedImage& image : info.skipped) json["skipped"].push_back(skipped_json(image));
   // File names are bytes, not always UTF-8: what is not becomes a replacement character here.
@@ -99,7 +117,11 @@ RunInfo read_run(const fs::path& run) {
   info.options.out = run;
   info.round_images = json_field<int64_t>(json, "round_images", where);
   info.device = json_field<std::string>(json, "device", where);
-  info.seconds = json_field<std::map<std::string, double>>(json, "seconds", where);
+  if (json.contains("timings")) info.timings = parse_timings(json["timings"], where);
+  if (json.contains("failure")) info.failure = json_field<std::string>(json, "failure", where);
+  if (json.contains("members")) {
+    for (const Json& member : json["members"]) info.members.push_back(parse_member(member, where));
+  }
   for (const Json& tap : json_field<Json>(json, "taps", where)) info.taps.push_back(parse_tap(tap, where));
   for (const Json& image : json_field<Json>(json, "skipped", where)) {
     info.skipped.push_back({json_field<int64_t>(image, "index", where),

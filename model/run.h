@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "model/timings.h"
 #include "model/train_options.h"
 
 namespace branchsae {
@@ -33,22 +34,30 @@ struct RunOrigin {
   std::map<std::string, std::string> versions;  ///< "branchsae", "compiler", ...
 };
 
+/// One member of a sweep, as the sweep's run.json tells of it.
+struct SweepState {
+  std::string name;     ///< its folder is RUN/sweep/<name>
+  std::string status;   ///< as RunInfo::status
+  std::string failure;  ///< why it takes no part any more; empty: it does
+};
+
 struct RunInfo {
   RunOrigin origin;
   std::string model_sha256;
   std::string preprocess;  ///< form of parse_preprocess; empty for images that are preprocessed already
   std::string images_fingerprint;  ///< ImageSource::fingerprint()
   int64_t images_count = 0;
-  TrainOptions options;  ///< `out` is the folder it was read from
-  std::vector<RunTap> taps;
+  TrainOptions options;      ///< `out` is the folder it was read from
+  std::vector<RunTap> taps;  ///< none in a sweep's: each member has its own
   int64_t round_images = 0;  ///< images per shuffled buffer
   int64_t total_steps = 0;
-  std::string status;  ///< "running", "stopped", "failed" or "finished"
-  int64_t step = 0;    ///< when it was last written
-  std::string device;  ///< description of the latest process's device
+  std::string status;               ///< "running", "stopped", "failed" or "finished"
+  std::string failure;              ///< of a sweep's member that met NaN: why it is out; empty otherwise
+  std::vector<SweepState> members;  ///< of a sweep, which has no taps of its own; empty otherwise
+  int64_t step = 0;                 ///< when it was last written
+  std::string device;               ///< description of the latest process's device
   std::vector<SkippedImage> skipped;
-  std::map<std::string, double>
-      seconds;  ///< of the latest process: "reading", "training", "evaluating", "total"
+  TrainTimings timings;  ///< of the latest process
 };
 
 /// Throws InputError when `run` holds no run or a damaged one.

@@ -40,17 +40,17 @@ fs::path outermost_missing(const fs::path& path) {
                   run.string(), run.string()));
 }
 
-bool holds_run(const fs::path& run) {
-  std::error_code error;
-  return fs::exists(run / "run.json", error) || fs::exists(run / "checkpoint.json", error);
-}
-
 void remove_if_empty(const fs::path& folder) {
   std::error_code ignored;
   if (fs::is_directory(folder, ignored) && fs::is_empty(folder, ignored)) fs::remove(folder, ignored);
 }
 
 }  // namespace
+
+bool RunFolder::holds_run(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(path / "run.json", error) || fs::exists(path / "checkpoint.json", error);
+}
 
 void RunFolder::check_new() const {
   if (run_.empty()) throw InputError("--out is needed: the folder that the run is written to");
@@ -76,9 +76,11 @@ void RunFolder::create() {
 }
 
 void RunFolder::discard(const std::vector<RunTap>& taps) {
+  if (!is_open()) return;
   std::error_code ignored;
   for (const RunTap& tap : taps) {
     fs::remove(tap_folder(tap) / "metrics.jsonl", ignored);
+    fs::remove_all(tap_folder(tap) / "tensorboard", ignored);
     remove_if_empty(tap_folder(tap));
   }
   fs::remove(run_ / "run.json", ignored);

@@ -25,11 +25,17 @@ class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path run) : run_(std::move(run)) {}
 
+  /// Whether there is a run, finished or not.
+  static bool holds_run(const std::filesystem::path& path);
+  /// create() or open() was called.
+  bool is_open() const { return lock_ != nullptr; }
+
   /// Throws InputError unless a new run can be written there. Changes nothing.
   void check_new() const;
   /// Creates the folder and locks it. Throws InputError when a run appeared there meanwhile.
   void create();
-  /// Takes back what create() and the writes since did, when nothing was trained.
+  /// Takes back what create() and the writes since did, when nothing was trained; a folder that is not open
+  /// is left alone.
   void discard(const std::vector<RunTap>& taps);
 
   /// Locks an existing run, reads it, and clears away what a killed process left.

@@ -1,6 +1,6 @@
 #pragma once
 /// The whole training job: images -> forward passes -> shuffled tokens -> one autoencoder per tap -> a run's
-/// folder.
+/// folder. In a sweep one per tap and member -> a run's folder each.
 #include <functional>
 #include <optional>
 #include <string>
@@ -9,6 +9,7 @@
 #include "engine/images.h"
 #include "model/run.h"
 #include "model/sae_metrics.h"
+#include "model/timings.h"
 
 namespace branchsae {
 
@@ -24,11 +25,13 @@ struct TapProgress {
 struct TrainProgress {
   enum class Phase { kReading, kTraining, kEvaluating } phase = Phase::kTraining;
   int64_t step = 0, total_steps = 0;
-  int64_t tokens = 0, total_tokens = 0;  ///< per tap
-  int64_t images = 0, total_images = 0;  ///< of this buffer or evaluation, when reading or evaluating
-  double images_per_second = 0;          ///< forward passes, since the start of this process
-  double tokens_per_second = 0;          ///< per tap, training alone, since the start of this process
-  std::vector<TapProgress> taps;         ///< of the latest log line; empty before the first
+  int64_t tokens = 0, total_tokens = 0;     ///< per tap
+  int64_t images = 0, total_images = 0;     ///< of this buffer or evaluation, when reading or evaluating
+  double images_per_second = 0;             ///< forward passes, since the start of this process
+  double tokens_per_second = 0;             ///< per tap, training alone, since the start of this process
+  double seconds_left = -1;                 ///< estimated, evaluation included; below 0: not known yet
+  int64_t members = 0, failed_members = 0;  ///< of a sweep; 0 outside of one
+  std::vector<TapProgress> taps;  ///< of the latest log line, of all members; empty before the first
 };
 
 struct TrainCallbacks {
@@ -46,14 +49,24 @@ struct TapResult {
   std::optional<SaeMetrics> held_out;  ///< unset when stopped early or nothing is held out
 };
 
+/// One run of a sweep.
+struct MemberResult {
+  std::string name;
+  std::filesystem::path folder;
+  std::string failure;  ///< why it was given up; empty: it was not
+  std::vector<TapResult> taps;
+};
+
 struct TrainResult {
   bool stopped = false;  ///< by stop_requested
   int64_t step = 0, total_steps = 0, tokens = 0;
-  std::vector<TapResult> taps;
+  std::vector<TapResult> taps;        ///< none in a sweep
+  std::vector<MemberResult> members;  ///< of a sweep
   std::vector<SkippedImage> skipped;
   int64_t train_images = 0, held_out_images = 0, forward_images = 0;
   double seconds_reading = 0, seconds_training = 0, seconds_evaluating = 0, seconds_total = 0;
   double tokens_per_second = 0;  ///< per tap, training alone, this process
+  TrainTimings timings;          ///< of this process
 };
 
 /// Trains; `origin` goes into run.json. With options.resume it goes on from the newest checkpoint that
@@ -61,6 +74,9 @@ struct TrainResult {
 /// result. The learning rate follows the new total when tokens are raised. Result files (sae, state, config,
 /// eval) are the same bytes whether or not it was interrupted. Throws InputError, NumericError (naming tap
 /// and step; the last checkpoint stays), IoError, DeviceError.
+/// A sweep (options.sweep) trains all its members from the same batches; each one's result files are those of
+/// the same run made alone. One that meets NaN is given up and the others go on; NumericError when none is
+/// left.
 TrainResult train(const Device& device, const Graph& graph, const ImageSource& images,
                   const TrainOptions& options, const RunOrigin& origin, const TrainCallbacks& callbacks = {});
 

@@ -9,6 +9,7 @@
 #include "engine/error.h"
 #include "engine/network_checks.h"
 #include "model/json.h"
+#include "model/sweep.h"
 
 namespace branchsae {
 namespace {
@@ -37,6 +38,23 @@ CentreStart parse_centre(const std::string& text, const std::string& where) {
   if (text == "geometric-median") return CentreStart::kGeometricMedian;
   throw InputError(
       fmt::format("'{}': no start of b_pre is called '{}'; give mean or geometric-median", where, text));
+}
+
+Json sweep_json(const std::vector<SweepMember>& sweep) {
+  Json members = Json::array();
+  for (const SweepMember& member : sweep) {
+    members.push_back({{"name", member.name}, {"set", Json::parse(member.changes)}});
+  }
+  return members;
+}
+
+std::vector<SweepMember> parse_sweep(const Json& members, const std::string& where) {
+  std::vector<SweepMember> sweep;
+  for (const Json& member : members) {
+    sweep.push_back(
+        {json_field<std::string>(member, "name", where), json_field<Json>(member, "set", where).dump()});
+  }
+  return sweep;
 }
 
 [[noreturn]] void bad_interval(std::string_view text) {
@@ -89,6 +107,7 @@ void check_options(const TrainOptions& options) {
   if (options.cache_precision != CachePrecision::kF32 && options.cache.empty()) {
     throw InputError("--cache-precision bf16 is that of a cache on disk; name its folder with --cache");
   }
+  check_sweep(options);
 }
 
 std::string to_json(const TrainOptions& options) {
@@ -121,8 +140,11 @@ std::string to_json(const TrainOptions& options) {
                   {"cache-size", options.cache_size},
                   {"checkpoint-every", to_string(options.checkpoint_every)},
                   {"log-every", options.log_every},
+                  {"log-format", options.tensorboard ? "tensorboard" : "jsonl"},
+                  {"plot", options.plot},
                   {"max-memory", options.max_memory},
-                  {"strict", options.strict}};
+                  {"strict", options.strict},
+                  {"sweep", sweep_json(options.sweep)}};
   return json.dump();
 }
 
@@ -158,6 +180,9 @@ TrainOptions train_options_from_json(const std::string& text, const std::string&
   options.seed = json_field<uint64_t>(json, "seed", where);
   options.checkpoint_every = parse_checkpoint_every(string("checkpoint-every"));
   options.log_every = integer("log-every");
+  // Runs that an earlier version began have neither.
+  options.tensorboard = json.contains("log-format") && string("log-format") == "tensorboard";
+  options.plot = json.contains("plot") && json_field<bool>(json, "plot", where);
   options.max_memory = integer("max-memory");
   // Earlier versions had none of these.
   if (json.contains("conv")) options.conv = parse_conv_algorithm(string("conv"));
@@ -168,6 +193,7 @@ TrainOptions train_options_from_json(const std::string& text, const std::string&
     options.cache_size = integer("cache-size");
   }
   options.strict = json_field<bool>(json, "strict", where);
+  if (json.contains("sweep")) options.sweep = parse_sweep(json.at("sweep"), where);
   return options;
 }
 

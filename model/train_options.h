@@ -27,10 +27,20 @@ std::string to_string(const CheckpointEvery& every);
 /// second was not measured on a GPU.
 inline constexpr int64_t kHostForwardBatch = 16, kDeviceForwardBatch = 64;
 
+/// One combination of a sweep (model/sweep.h).
+struct SweepMember {
+  std::string name;     ///< of its folder: "k=4,lr=1e-3"
+  std::string changes;  ///< what it sets, a JSON object: {"k":4,"lr":0.001}
+};
+
 struct TrainOptions {
   std::vector<std::string> taps;
   std::filesystem::path out;  ///< the run's folder
   bool resume = false;        ///< go on with the run in `out`
+
+  /// Not empty: a sweep. Each member is a run of its own in out/sweep/<name>, with these options but for what
+  /// it changes; all are trained together.
+  std::vector<SweepMember> sweep;
 
   int64_t k = 32;
   int64_t expansion = 16;  ///< n = expansion * d
@@ -66,6 +76,8 @@ struct TrainOptions {
   // What follows does not change the result.
   CheckpointEvery checkpoint_every;
   int64_t log_every = 25;       ///< steps per line of metrics.jsonl
+  bool tensorboard = false;     ///< the same figures as TensorBoard's event files
+  bool plot = false;            ///< draws loss, densities and a sweep's outcome at the end
   int64_t max_memory = 0;       ///< bytes for token buffers and kept activations; 0: a third of the
                                 ///< machine's, and what a GPU has left
   std::filesystem::path cache;  ///< folder that keeps tokens for later runs; empty: none

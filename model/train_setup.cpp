@@ -22,9 +22,9 @@ constexpr std::array<std::string_view, 9> kReserved{
     "", ".", "..", "checkpoints", "sweep", "lock", "run.json", "checkpoint.json", "visualize"};
 
 /// Options that may differ when a run goes on: the total, and what does not change the result.
-constexpr std::array<std::string_view, 9> kFree{"tokens",    "epochs",     "checkpoint-every",
-                                                "log-every", "max-memory", "precision",
-                                                "strict",    "cache",      "cache-size"};
+constexpr std::array<std::string_view, 11> kFree{"tokens",     "epochs", "checkpoint-every", "log-every",
+                                                 "log-format", "plot",   "max-memory",       "precision",
+                                                 "strict",     "cache",  "cache-size"};
 
 /// FNV-1a.
 uint64_t hash_of(std::string_view name) {
@@ -175,41 +175,48 @@ SaePrecision choose_precision(const Backend& backend, std::optional<SaePrecision
   return chosen;
 }
 
-namespace {
-
-/// What token buffers and autoencoders need, about. In double: absurd sizes must not wrap round. Copies of W:
-/// itself, packed, two moments, gradient.
-double needed_bytes(const TrainOptions& options, const RoundSizes& sizes, const std::vector<RunTap>& taps) {
-  double needed = 0;
+void MemoryPlan::add_buffers(const RoundSizes& sizes, const std::vector<RunTap>& taps) {
   for (const RunTap& tap : taps) {
-    const double floats = static_cast<double>(sizes.tokens() + sizes.batch) * static_cast<double>(tap.d) +
-                          static_cast<double>(tap.n) * static_cast<double>(tap.d) * (options.tied ? 5 : 9);
-    needed += floats * sizeof(float);
+    buffers += static_cast<double>(sizes.tokens() + sizes.batch) * static_cast<double>(tap.d) * sizeof(float);
   }
-  return needed;
 }
 
-}  // namespace
+/// Copies of W: itself, packed, two moments, gradient. On the host, while a checkpoint is written, once more
+/// itself and the moments; the members of a sweep write theirs one after the other.
+void MemoryPlan::add_autoencoders(const Device& device, const TrainOptions& options,
+                                  const std::vector<RunTap>& taps) {
+  const int matrices = options.tied ? 1 : 2;
+  double of_checkpoint = 0;
+  for (const RunTap& tap : taps) {
+    const double weights = static_cast<double>(tap.n) * static_cast<double>(tap.d) * sizeof(float);
+    autoencoders += weights * (options.tied ? 5 : 9);
+    if (device.backend().is_host()) of_checkpoint += weights * 3 * matrices;
+    ++count;
+  }
+  checkpoint = std::max(checkpoint, of_checkpoint);
+}
 
-void check_memory(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
-                  const std::vector<RunTap>& taps) {
-  const double needed = needed_bytes(options, sizes, taps);
+void check_memory(const Device& device, const TrainOptions& options, const MemoryPlan& plan) {
   const bool given = options.max_memory > 0;
   const auto limit = static_cast<double>(given ? options.max_memory : machine_memory());
-  if (needed <= limit || !(given || device.backend().is_host())) return;
-  throw InputError(
-      fmt::format("token buffers and autoencoders need about {:.2f} GiB, more than the {:.2f} GiB {}; "
-                  "lower --buffer-tokens, --expansion or the number of taps",
-                  gib(needed), gib(limit), given ? "of --max-memory" : "of this machine"));
+  if (plan.bytes() <= limit || !(given || device.backend().is_host())) return;
+  const std::string members =
+      options.sweep.empty() ? "" : fmt::format(" of {} sweep members", options.sweep.size());
+  throw InputError(fmt::format(
+      "token buffers ({:.2f} GiB) and {} autoencoder{}{} ({:.2f} GiB) need more than the {:.2f} "
+      "GiB {}; lower --buffer-tokens, --expansion or the number of {}",
+      gib(plan.buffers), plan.count, plan.count == 1 ? "" : "s", members,
+      gib(plan.autoencoders + plan.checkpoint), gib(limit), given ? "of --max-memory" : "of this machine",
+      options.sweep.empty() ? "taps" : "taps or combinations"));
 }
 
 CacheBudget plan_cache(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
-                       const std::vector<RunTap>& taps, int64_t train_images, int64_t total_steps) {
+                       const MemoryPlan& plan, int64_t train_images, int64_t total_steps) {
   const int64_t rounds = (total_steps + sizes.batches() - 1) / sizes.batches();
   if (rounds <= train_images / sizes.images) return {};
   const bool given = options.max_memory > 0;
   const auto left = [&](int64_t of) {
-    return static_cast<int64_t>(std::max(0.0, static_cast<double>(of) - needed_bytes(options, sizes, taps)));
+    return static_cast<int64_t>(std::max(0.0, static_cast<double>(of) - plan.bytes()));
   };
   const int64_t of_host = given ? options.max_memory : machine_memory() / 3;
   if (device.backend().is_host()) return {.device_bytes = left(of_host)};
@@ -224,8 +231,11 @@ std::unique_ptr<DiskCache> open_disk_cache(const Device& device, const TrainOpti
                                            const ImageSource& images) {
   if (options.cache.empty()) return nullptr;
   // All that the bits of a token depend on. The batch is among it: which algorithm a convolution takes may
-  // depend on it. The device's description names processor, threads and library.
+  // depend on it. The device's description names processor, threads and library; another version of the
+  // program may have other kernels.
+  const auto program = run.origin.versions.find("branchsae");
   const CacheIdentity identity{
+      {"version of the program", program == run.origin.versions.end() ? "unknown" : program->second},
       {"model", run.model_sha256},
       {"images", run.images_fingerprint},
       {"number of images", std::to_string(images.size())},
@@ -259,6 +269,10 @@ void check_same_options(const TrainOptions& recorded, const TrainOptions& wanted
   const Json now = Json::parse(to_json(wanted));
   for (const auto& [name, value] : before.items()) {
     if (std::ranges::find(kFree, name) != kFree.end() || now.at(name) == value) continue;
+    if (name == "sweep") {
+      throw InputError(fmt::format("the run '{}' was started with another --sweep; leave it out to go on",
+                                   recorded.out.string()));
+    }
     throw InputError(
         fmt::format("--{} is {}, but the run '{}' was started with {}; only --tokens, --threads, "
                     "--device and --precision may change",

@@ -37,13 +37,23 @@ SaeConfig sae_config(const RunTap& tap, const TrainOptions& options, int64_t tot
 SaePrecision choose_precision(const Backend& backend, std::optional<SaePrecision> wanted,
                               std::optional<SaePrecision> recorded);
 
+/// What a job needs beside the network, about. In double: absurd sizes must not wrap round.
+struct MemoryPlan {
+  double buffers = 0, autoencoders = 0;  ///< bytes
+  double checkpoint = 0;                 ///< bytes while one is written
+  int64_t count = 0;                     ///< autoencoders
+  void add_buffers(const RoundSizes& sizes, const std::vector<RunTap>& taps);
+  /// Those of one run, or of one member of a sweep.
+  void add_autoencoders(const Device& device, const TrainOptions& options, const std::vector<RunTap>& taps);
+  double bytes() const { return buffers + autoencoders + checkpoint; }
+};
+
 /// Throws InputError when token buffers and autoencoders alone exceed options.max_memory, or the machine.
-void check_memory(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
-                  const std::vector<RunTap>& taps);
+void check_memory(const Device& device, const TrainOptions& options, const MemoryPlan& plan);
 
 /// Bytes left for kept activations, once everything else has its memory; none when no image comes twice.
 CacheBudget plan_cache(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
-                       const std::vector<RunTap>& taps, int64_t train_images, int64_t total_steps);
+                       const MemoryPlan& plan, int64_t train_images, int64_t total_steps);
 
 /// The cache that options.cache names; none when it is empty. Throws InputError when the folder holds another
 /// one's tokens.

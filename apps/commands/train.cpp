@@ -7,6 +7,7 @@
 #include "apps/model_input.h"
 #include "apps/run_input.h"
 #include "apps/run_summary.h"
+#include "apps/sweep_options.h"
 #include "apps/train_job.h"
 #include "apps/training_options.h"
 #include "engine/error.h"
@@ -17,7 +18,7 @@ namespace {
 
 struct Arguments {
   std::string model, out, resume, preset;
-  std::vector<std::string> images;
+  std::vector<std::string> images, sweep;
   InputOptions input;
   TrainOptions train;
 };
@@ -51,6 +52,22 @@ void check_taps(const Graph& graph, const std::vector<std::string>& names) {
   check_tap_file_names(taps);
 }
 
+/// A key that is swept has no value of its own.
+std::vector<SweepMember> chosen_sweep(const Context& context, const std::vector<std::string>& texts) {
+  if (texts.empty()) return {};
+  try {
+    const std::vector<SweepMember> members = plan_sweep(texts);
+    for (const std::string& key : swept_keys(texts)) {
+      if (context.options.source(key) == OptionSet::Source::kFlag)
+        throw InputError(fmt::format("varies '{}': leave out --{}", key, key));
+    }
+    return members;
+  } catch (const InputError& error) {
+    const std::string text = error.what();
+    throw InputError(text.starts_with("--sweep") ? text : "--sweep " + text);
+  }
+}
+
 void start_run(const Context& context, const Arguments& a) {
   if (a.out.empty()) throw InputError("--out is missing: name the run's folder");
   if (context.options.given("tokens") && context.options.given("epochs") && a.train.epochs > 0) {
@@ -58,6 +75,7 @@ void start_run(const Context& context, const Arguments& a) {
   }
   TrainOptions train = a.train;
   train.taps = chosen_taps(a);
+  train.sweep = chosen_sweep(context, a.sweep);
   train.out = a.out;
   train.seed = static_cast<uint64_t>(context.common.seed);
   train.max_memory = context.common.max_memory;
@@ -73,6 +91,7 @@ void start_run(const Context& context, const Arguments& a) {
 void resume_run(const Context& context, const Arguments& a) {
   if (!a.out.empty()) throw InputError("--resume RUN goes on in RUN itself; leave out --out");
   if (!a.preset.empty()) throw InputError("--resume goes on with the run's own taps; leave out --preset");
+  if (!a.sweep.empty()) throw InputError("--resume goes on with all of the run's sweep; leave out --sweep");
   const RunInfo info = read_run(a.resume);
   TrainOptions given = a.train;
   given.seed = static_cast<uint64_t>(context.common.seed);
@@ -112,15 +131,24 @@ the end each is evaluated on held-out images. Ctrl-C finishes the step and write
 change the result may be given anew.
 
 A TAP is a branch (mixed4c.5x5), a whole layer (mixed4d), layers of one grid joined (mixed4a+mixed4b,
-mixed4a..mixed4e) or a tensor's ONNX name; TAP:pre is before the ReLU.)",
+mixed4a..mixed4e) or a tensor's ONNX name; TAP:pre is before the ReLU.
+
+--sweep trains a grid: one run for every combination in RUN/sweep/KEY=V,KEY=V, each with the bytes of the
+same run made alone, all from one pass through the network. It takes k, expansion, lr, warmup, lr-schedule,
+auxk, aux-alpha, dead-after, decoder-norm, start-norm, untied and centre.)",
        R"(  branchsae train googlenet.onnx photos/ --tap mixed4c.5x5 --tokens 3M --out runs/first
   branchsae train googlenet.onnx photos/ --preset paper --out runs/paper
+  branchsae train googlenet.onnx photos/ --tap mixed4c.5x5 --sweep k=8,16,32 lr=1e-3,1e-2 --out runs/grid
   branchsae train --resume runs/first --tokens 10M)"},
       [a](const Context& context) { run(context, *a); });
   options.positional("MODEL", a->model, "an .onnx file");
   options.positionals("IMAGES", a->images,
                       "folders (searched through), images, text lists, .tar shards or .npy arrays");
   options.list("--tap", a->train.taps, "TAP", "what to train on; several by commas or repeated");
+  options.custom({"--sweep", "KEY=V,V",
+                  "train every combination of these values at once, from the same tokens", "",
+                  [a](const std::vector<std::string>& values) { a->sweep = values; },
+                  [a] { return Json(a->sweep); }, true});
   options.text("--out", a->out, "RUN", "the run's folder; made when missing");
   options.text("--resume", a->resume, "RUN", "go on with this run");
   options.choice("--preset", a->preset, {"paper"},

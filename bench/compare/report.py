@@ -116,7 +116,7 @@ def scaling_section(results):
 
 def waiting(timings):
     """Share of the time that the forward pass waited for decoded images, where run.json says."""
-    wait, total = timings.get("wait_s"), timings.get("total_s")
+    wait, total = timings.get("wait"), timings.get("total")
     return f"{100 * wait / total:.1f} %" if wait is not None and total else "-"
 
 

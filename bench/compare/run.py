@@ -12,6 +12,7 @@ import argparse
 import json
 import pathlib
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -133,8 +134,7 @@ def warn_when_wide(context, result):
 
 
 def run_part(context, name):
-    """The part's results, and whether all went well. A case that fails leaves a note."""
-    found, well = [], True
+    """Yields the part's results; None for a case that failed, which leaves a note."""
     warn_when_busy(context)
     try:
         for case, work in PARTS[name].compare(context):
@@ -142,14 +142,32 @@ def run_part(context, name):
                 result = work()
             except (contenders.Failure, rounds.Disagreement) as error:
                 context.note(f"{case} failed: {error}")
-                well = False
+                yield None
                 continue
             warn_when_wide(context, result)
-            found.append(result)
+            yield result
     except (contenders.Failure, rounds.Disagreement) as error:
         context.note(f"{name} failed: {error}")
-        well = False
-    return found, well
+        yield None
+
+
+def run_parts(context, names):
+    """All results, and whether all went well. What was measured before an interruption is kept."""
+    results = []
+
+    def stop(*_):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough: the results are to be written yet
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        for name in names:
+            for result in run_part(context, name):
+                results.append(result)
+    except KeyboardInterrupt:
+        context.note("interrupted: what was left is missing")
+        results.append(None)
+    return [result for result in results if result is not None], None not in results
 
 
 def new_path(folder, stem):
@@ -200,10 +218,7 @@ def main(arguments=None):
                           [name for name in environment.LIBRARIES if name not in missing])
         for why in missing.values():
             context.note(f"left out: {why}")
-        results, well = [], True
-        for part in options.only:
-            found, part_well = run_part(context, part)
-            results, well = results + found, well and part_well
+        results, well = run_parts(context, options.only)
         command = ["python3", "bench/compare/run.py", *(sys.argv[1:] if arguments is None else arguments)]
         write(options, {"machine": machine, "threads": options.threads, "rounds": options.rounds, "seconds":
                         options.seconds, "command": shown(command, scratch), "results": results, "notes": context.notes,

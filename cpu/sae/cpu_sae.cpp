@@ -306,10 +306,4 @@ std::unique_ptr<SaeExecutor> make_cpu_sae(const SaeSpec& spec, int threads) {
   return std::make_unique<CpuSae>(spec, threads);
 }
 
-SaeStepTimes take_step_times(SaeExecutor& executor) {
-  auto* sae = dynamic_cast<CpuSae*>(&executor);
-  if (sae == nullptr) throw InputError("step times are kept by the CPU's autoencoder only");
-  return sae->take_times();
-}
-
 }  // namespace branchsae::cpu

@@ -62,7 +62,7 @@ class CpuSae final : public SaeExecutor {
   std::string description() const override;
   int64_t memory_bytes() const override;
 
-  SaeStepTimes take_times();
+  SaeStepTimes take_times() override;
 
  private:
   /// One batch on its way through the phases.

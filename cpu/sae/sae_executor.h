@@ -11,16 +11,4 @@ namespace branchsae::cpu {
 /// set. Throws InputError for a bad spec, DeviceError when memory cannot be had.
 std::unique_ptr<SaeExecutor> make_cpu_sae(const SaeSpec& spec, int threads);
 
-/// Time spent in the parts of step(), in seconds, summed over threads (update and sort: over the threads that
-/// took part), since the last call. For benchmarks.
-struct SaeStepTimes {
-  double encode_select = 0;
-  double decode_gradient = 0;  ///< includes adding to partial gradients in the scatter scheme
-  double sort = 0;
-  double update = 0;  ///< summing of gradient rows and Adam
-};
-
-/// Throws InputError when `executor` was not made by make_cpu_sae.
-SaeStepTimes take_step_times(SaeExecutor& executor);
-
 }  // namespace branchsae::cpu

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -247,6 +248,21 @@ class WholeRun(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertIn("failed: bench_sae_step: exit code 1: it broke", text)
 
+    def test_what_was_measured_before_an_interruption_is_kept(self):
+        def compare(context):
+            yield "first", lambda: {"part": "scaling", "case": "first", "n": 9, "d": 1, "tokens_per_s": 7, "gflops": 1,
+                                    "gemm_gflops": 2, "sae_mib": 3}
+            try:
+                yield "second", lambda: os.kill(os.getpid(), signal.SIGTERM)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)  # again, while it tidies up
+
+        self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        with unittest.mock.patch.object(run.sae_part, "compare", compare):
+            code, found, text = self.compare()
+        self.assertEqual((code, [result["case"] for result in found["results"]]), (1, ["first"]))
+        self.assertIn("interrupted", text)
+
     def test_wrong_usage(self):
         for arguments, said in ((["--only", "sae,speed"], "--only has no part 'speed'"),
                                 (["--rounds", "0"], "positive"),
@@ -272,7 +288,7 @@ class Reports(unittest.TestCase):
         width = {"part": "scaling", "d": 64, "n": 1024, "tokens_per_s": 1e6, "gflops": 131, "gemm_gflops": 200,
                  "sae_mib": 4}
         images = {"part": "scaling", "images": 1000, "seconds": 20, "images_per_s": 50, "peak_mib": 300,
-                  "timings": {"wait_s": 1, "total_s": 20}}
+                  "timings": {"wait": 1, "total": 20}}
         text = report_files.markdown({"machine": environment.describe(), "threads": 2, "rounds": 3, "seconds": 1,
                                       "command": "run.py", "results": [forward, whole, width, images],
                                       "notes": ["a note"], "commands": []})

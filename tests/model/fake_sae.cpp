@@ -110,6 +110,8 @@ class FakeSae : public SaeExecutor {
     if (bad_step_ > 0) return;
     count_variance(tokens);
     SaeGradients gradients = compute(tokens, true);
+    // What so large a rate comes to on real autoencoders after many steps.
+    if (step.learning_rate >= 1000 && step.adam_step >= 6) stats_.saw_nan = true;
     if (freezes_ && stats_.saw_nan) {
       stats_.bad_step = bad_step_ = step.adam_step;
       return;

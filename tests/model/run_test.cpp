@@ -35,7 +35,11 @@ RunInfo example() {
   info.step = 12;
   info.device = "cpu";
   info.skipped = {{3, "b\xff.jpg", "truncated"}};
-  info.seconds = {{"total", 1.5}};
+  info.timings.total = 1.5;
+  info.timings.decode = 0.25;
+  info.timings.peak_memory_bytes = int64_t{5} << 30;
+  info.failure = "met NaN";
+  info.members = {{"k=4", "finished", ""}, {"k=8", "failed", "met NaN"}};
   return info;
 }
 
@@ -54,7 +58,14 @@ TEST_CASE("run.json comes back as it was written") {
   CHECK(info.taps.at(0).folder == "inception_4c.5x5");
   CHECK(info.options.out == run);
   CHECK(info.skipped.at(0).reason == "truncated");
-  CHECK(info.seconds.at("total") == 1.5);
+  CHECK(info.timings.total == 1.5);
+  CHECK(info.timings.decode == 0.25);
+  CHECK(info.timings.peak_memory_bytes == int64_t{5} << 30);
+  CHECK(info.failure == "met NaN");
+  REQUIRE(info.members.size() == 2);
+  CHECK(info.members[1].name == "k=8");
+  CHECK(info.members[1].status == "failed");
+  CHECK(info.members[1].failure == "met NaN");
   CHECK(sae_path(run, info.taps[0]) == run / "inception_4c.5x5" / "sae.safetensors");
   CHECK(find_tap(info, "inception_4c/5x5").d == 64);
   CHECK_THROWS_AS(find_tap(info, "mixed4c"), InputError);
