@@ -41,6 +41,16 @@ nlohmann::json phase_fields(SaeExecutor& sae, double tokens) {
           {"update", 1e9 * phases.update / tokens}};
 }
 
+/// Shares of the tiles of tokens that were encoded in each way.
+nlohmann::json tile_fields(SaeExecutor& sae, double tokens) {
+  const cpu::EncodeCounts counts = cpu::take_encode_counts(sae);
+  const auto tiles = static_cast<double>(std::max<int64_t>(counts.dense + counts.sparse + counts.bf16, 1));
+  return {{"dense", static_cast<double>(counts.dense) / tiles},
+          {"sparse", static_cast<double>(counts.sparse) / tiles},
+          {"bf16", static_cast<double>(counts.bf16) / tiles},
+          {"all_scored", static_cast<double>(counts.scored_tokens) / tokens}};
+}
+
 /// Mean |r|^2 of a token in each of the first steps, for comparison with other programs'; the parameters are
 /// back where they were afterwards, the moments at zero.
 std::vector<double> first_losses(SaeExecutor& sae, const SaeParameters& parameters,
@@ -87,7 +97,10 @@ nlohmann::json run_case(const SaeSpec& spec, const StepOptions& options, const M
     executor.step(meter.stream(), inputs.of(run), step);
     ++step.adam_step;
   };
-  if (meter.on_host()) executor.take_times();  // what the check took
+  if (meter.on_host()) {  // what the check took
+    executor.take_times();
+    cpu::take_encode_counts(executor);
+  }
   const std::vector<double> seconds = meter.time(one_step);
   const auto batch = static_cast<double>(spec.max_batch);
   limits.measure(meter, spec);
@@ -113,6 +126,7 @@ nlohmann::json run_case(const SaeSpec& spec, const StepOptions& options, const M
     result["fma_gflops"] = 1e-9 * limits.fma;
     result["percent_of_fma"] = limits.fma > 0 ? 100 * flop / median / limits.fma : 0.0;
     result["thread_ns_per_token"] = phase_fields(executor, batch * static_cast<double>(step.adam_step - 1));
+    result["tiles"] = tile_fields(executor, batch * static_cast<double>(step.adam_step - 1));
   } else {
     result["copy_gb_s"] = 1e-9 * limits.copy;
     result["percent_of_copy"] = 100 * step_bytes(spec) / median / limits.copy;
@@ -130,6 +144,7 @@ void print_header(const nlohmann::json& first, const Meter& meter) {
       "gradient error\n",
       first["device"].get<std::string>(), first["kernels"].get<std::string>(),
       meter.on_host() ? "  %FMA GFLOP/s  ns/token of one thread: encode, decode, sort, update"
+                        "  % of tiles dense, sparse, bf16"
                       : " %copy   GB/s");
 }
 
@@ -142,6 +157,9 @@ void print_row(const nlohmann::json& r) {
     fmt::print("  {:>6.1f} {:>6.0f}  {:>6.0f} {:>6.0f} {:>6.0f} {:>6.0f}", number(r["percent_of_fma"]),
                number(r["fma_gflops"]), number(ns["encode_select"]), number(ns["decode_gradient"]),
                number(ns["sort"]), number(ns["update"]));
+    const auto& tiles = r["tiles"];
+    fmt::print(" {:>4.0f} {:>4.0f} {:>4.0f}", 100 * number(tiles["dense"]), 100 * number(tiles["sparse"]),
+               100 * number(tiles["bf16"]));
   } else {
     fmt::print("  {:>6.1f} {:>6.0f}", number(r["percent_of_copy"]), number(r["copy_gb_s"]));
   }

@@ -61,10 +61,8 @@ class Winograd final : public UnaryLayer {
     tile_rows_ = divide_up(dst.layout.h, form.outputs);
     tile_columns_ = divide_up(dst.layout.w, form.outputs);
     tiles_ = dst.layout.n * tile_rows_ * tile_columns_;
-    split_ = split_work(tiles_, winograd_scratch_floats(form, 1, src.layout, dst.layout), panels_.count(),
-                        threads);
-    share_floats_ =
-        divide_up(winograd_scratch_floats(form, split_.tiles_each, src.layout, dst.layout), 16) * 16;
+    split_ = split_work(tiles_, winograd_scratch_floats(1, src.layout, dst.layout), panels_.count(), threads);
+    share_floats_ = divide_up(winograd_scratch_floats(split_.tiles_each, src.layout, dst.layout), 16) * 16;
     info.implementation = fmt::format("own winograd F({},{})", form.outputs, form.taps);
     info.flops = 2 * op.weight->size() * dst.layout.n * dst.layout.h * dst.layout.w;
   }

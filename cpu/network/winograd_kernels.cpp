@@ -15,7 +15,7 @@ namespace branchsae::cpu::HWY_NAMESPACE {
 template <int kBlock>
 void multiply_panel(const WinogradTask& task, int64_t first_block, int64_t blocks, float* products) {
   const Layout& in = task.src.layout;
-  const int64_t points = task.form.points() * task.form.points(), channels = in.padded_channels();
+  const int64_t points = kWinogradPoints * kWinogradPoints, channels = in.padded_channels();
   const int64_t width = blocks * kBlock;
   const float* weights = task.weights + points * in.c * first_block * kBlock;
   for (int64_t point = 0; point < points; ++point) {
@@ -29,22 +29,20 @@ void multiply_panel(const WinogradTask& task, int64_t first_block, int64_t block
   }
 }
 
-template <int kPoints, int kOutputs, int kBlock>
+template <int kOutputs, int kBlock>
 void run_task(const WinogradTask& task) {
-  transform_inputs<kPoints, kBlock>(task);
-  float* products = task.scratch + winograd_input_floats(task.form, task.tiles, task.src.layout);
+  transform_inputs<kBlock>(task);
+  float* products = task.scratch + winograd_input_floats(task.tiles, task.src.layout);
   const WinogradPanels panels{task.dst.layout.blocks()};
   for (int64_t panel = task.first_panel; panel < task.first_panel + task.panels; ++panel) {
     multiply_panel<kBlock>(task, panels.begin(panel), panels.width(panel), products);
-    transform_panel<kPoints, kOutputs, kBlock>(task, panels.begin(panel), panels.width(panel), products);
+    transform_panel<kOutputs, kBlock>(task, panels.begin(panel), panels.width(panel), products);
   }
 }
 
 template <int kBlock>
 void run_form(const WinogradTask& task) {
-  const WinogradForm form = task.form;
-  if (form == WinogradForm{4, 3}) return run_task<6, 4, kBlock>(task);
-  if (form == WinogradForm{2, 5}) return run_task<6, 2, kBlock>(task);
+  task.form.outputs == 4 ? run_task<4, kBlock>(task) : run_task<2, kBlock>(task);
 }
 
 void RunWinogradTask(const WinogradTask& task) {

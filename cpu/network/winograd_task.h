@@ -42,16 +42,15 @@ inline int64_t winograd_point_stride(int64_t tiles, int64_t channels) {
   return tiles * channels + 16;
 }
 
-inline int64_t winograd_input_floats(WinogradForm form, int64_t tiles, const Layout& src) {
-  return form.points() * form.points() * winograd_point_stride(tiles, src.padded_channels());
+inline int64_t winograd_input_floats(int64_t tiles, const Layout& src) {
+  return kWinogradPoints * kWinogradPoints * winograd_point_stride(tiles, src.padded_channels());
 }
 
 /// For V and M.
-inline int64_t winograd_scratch_floats(WinogradForm form, int64_t tiles, const Layout& src,
-                                       const Layout& dst) {
+inline int64_t winograd_scratch_floats(int64_t tiles, const Layout& src, const Layout& dst) {
   const int64_t widest = std::min(dst.blocks(), WinogradPanels::kMaxBlocks) * dst.block;
-  return winograd_input_floats(form, tiles, src) +
-         form.points() * form.points() * winograd_point_stride(tiles, widest);
+  return winograd_input_floats(tiles, src) +
+         kWinogradPoints * kWinogradPoints * winograd_point_stride(tiles, widest);
 }
 
 /// In the processor's vector instructions.

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "engine/error.h"
 #include "engine/log.h"
@@ -30,8 +31,9 @@ int checked_threads(int threads) {
   return threads == 0 ? omp_get_num_procs() : threads;
 }
 
-// Rows of `tensor` into rows of stride `stride`.
+// Rows of `tensor` into rows of stride `stride`, padded with zeros: a step that was not finite left others.
 void copy_in(const HostTensor& tensor, Array<float>& array, int64_t rows, int64_t columns, int64_t stride) {
+  array.clear();
   for (int64_t i = 0; i < rows; ++i)
     std::copy_n(tensor.data() + i * columns, columns, array.data() + i * stride);
 }
@@ -82,10 +84,11 @@ void vector_in(const HostTensor& tensor, Array<float>& array, int64_t count) {
 
 }  // namespace
 
-Parameters::Parameters(const SaeSpec& spec, const SaeLayout& layout)
+Parameters::Parameters(const SaeSpec& spec, const SaeLayout& layout, bool bf16)
     : w(layout.n * layout.d_padded, "sae.W"),
       w_dec(spec.tied ? 0 : layout.n * layout.d_padded, "sae.W_dec"),
       packed(layout.n_padded() * layout.d, "sae.W packed"),
+      pairs(bf16 ? layout.n_padded() * divide_up(layout.d, 2) : 0, "sae.W bf16"),
       b_enc(layout.n_padded(), "sae.b_enc"),
       b_pre(layout.d_padded, "sae.b_pre") {
   std::fill(b_enc.data() + layout.n, b_enc.data() + layout.n_padded(),
@@ -93,7 +96,8 @@ Parameters::Parameters(const SaeSpec& spec, const SaeLayout& layout)
 }
 
 int64_t Parameters::size_bytes() const {
-  return w.size_bytes() + w_dec.size_bytes() + packed.size_bytes() + b_enc.size_bytes() + b_pre.size_bytes();
+  return w.size_bytes() + w_dec.size_bytes() + packed.size_bytes() + pairs.size_bytes() + b_enc.size_bytes() +
+         b_pre.size_bytes();
 }
 
 Moments::Moments(const SaeSpec& spec, const SaeLayout& layout) {
@@ -118,11 +122,12 @@ CpuSae::CpuSae(const SaeSpec& spec, int threads)
       layout_(spec),
       threads_(checked_threads(threads)),
       kernels_(sae_kernels(choose_isa())),
-      parameters_(spec, layout_),
+      parameters_(spec, layout_, kernels_.encode_pairs != nullptr),
       moments_(spec, layout_),
       last_fired_(layout_.n, "sae.last_fired") {
   const int64_t tiles = layout_.tiles(spec.max_batch), rows = spec.max_batch, n = layout_.n;
-  for (int i = 0; i < threads_; ++i) work_.emplace_back(layout_, spec.k, spec.aux_k);
+  const bool bf16 = kernels_.encode_pairs != nullptr;
+  for (int i = 0; i < threads_; ++i) work_.emplace_back(layout_, spec.k, spec.aux_k, bf16);
   times_.resize(static_cast<size_t>(threads_));
   tile_sums_ = Array<TileSums>(tiles, "sae.tile_sums");
   tile_token_sums_ = Array<float>(tiles * layout_.d_padded, "sae.tile_sums");
@@ -139,11 +144,13 @@ CpuSae::CpuSae(const SaeSpec& spec, int threads)
     slices_ = Array<float>(layout_.slices * (rows + aux_rows) * 2 * layout_.slice, "sae.residual_slices");
   }
   panel_b_pre_ = Array<float>(layout_.panels * layout_.d_padded, "sae.b_pre_partials");
-  block_squares_ = Array<float>(layout_.panels * layout_.slices, "sae.weight_squares");
+  row_squares_ = Array<float>(layout_.n_padded() * layout_.slices, "sae.row_norms");
+  if (bf16) row_roundings_ = Array<float>(layout_.n_padded() * layout_.slices, "sae.row_norms");
   b_pre_gradient_ = Array<float>(layout_.d_padded, "sae.b_pre_gradient");
   if (spec.aux_k > 0) {
     dead_ = Array<int32_t>(n, "sae.dead");
     dead_panels_ = Array<float>(layout_.n_padded() * layout_.d, "sae.dead_panels");
+    if (bf16) dead_pairs_ = Array<uint32_t>(parameters_.pairs.size(), "sae.dead_panels");
     dead_bias_ = Array<float>(layout_.n_padded(), "sae.dead_panels");
   }
   shifted_bias_ = Array<float>(layout_.n_padded(), "sae.shifted_bias");
@@ -167,9 +174,12 @@ void CpuSae::load_sync(const SaeParameters& parameters) {
   std::copy_n(parameters.b_enc.data(), n, parameters_.b_enc.data());
   std::copy_n(parameters.b_pre.data(), d, parameters_.b_pre.data());
   parameters_.scale = parameters.scale;
-  for (int64_t q = 0; q < layout_.panels; ++q) {
-    kernels_.pack_panel({parameters_.w.data() + q * kPanel * layout_.d_padded, layout_.d_padded,
-                         std::min(kPanel, n - q * kPanel), d, parameters_.packed.data() + q * kPanel * d});
+  for (int64_t s = 0; s < layout_.slices; ++s) {
+    for (int64_t i = 0; i < n; ++i) {
+      const float* w = parameters_.w.data() + i * layout_.d_padded + layout_.slice_begin(s);
+      row_squares_[s * layout_.n_padded() + i] = std::inner_product(w, w + layout_.slice_width(s), w, 0.0F);
+    }
+    for (int64_t q = 0; q < layout_.panels; ++q) pack_block(q, s);
   }
   measure_weights();
 }
@@ -225,14 +235,42 @@ SaeStats CpuSae::read_stats_sync() {
   return result;
 }
 
-// The norm of all of W bounds that of each row. NaN and infinity pass through and fail the comparison later.
+// One slice of a panel into the layouts of the encode.
+void CpuSae::pack_block(int64_t panel, int64_t slice) {
+  const int64_t first = panel * kPanel, d = layout_.d, begin = layout_.slice_begin(slice);
+  const int64_t columns = std::min(layout_.slice_width(slice), d - begin);
+  float* packed = parameters_.packed.data() + (panel * d + begin) * kPanel;
+  kernels_.pack_panel({parameters_.w.data() + first * layout_.d_padded + begin, layout_.d_padded,
+                       std::min(kPanel, spec_.n - first), columns, packed});
+  if (parameters_.pairs.size() == 0) return;
+  kernels_.round_panel({packed, columns,
+                        parameters_.pairs.data() + (panel * divide_up(d, 2) + begin / 2) * kPanel,
+                        row_roundings_.data() + slice * layout_.n_padded() + first});
+}
+
+// NaN and infinity in a sum pass through and fail the comparison later, as the largest alone would not.
 void CpuSae::measure_weights() {
-  double squares = 0, bias_squares = 0;
-  for (int64_t i = 0; i < parameters_.w.size(); ++i)
-    squares += static_cast<double>(parameters_.w[i]) * static_cast<double>(parameters_.w[i]);
-  for (int64_t i = 0; i < spec_.n; ++i)
+  double largest = 0, largest_rounding = 0, sum = 0, bias_squares = 0;
+  for (int64_t i = 0; i < spec_.n; ++i) {
+    double squares = 0, rounding = 0;
+    for (int64_t s = 0; s < layout_.slices; ++s) {
+      squares += static_cast<double>(row_squares_[s * layout_.n_padded() + i]);
+      if (row_roundings_.size() > 0)
+        rounding += static_cast<double>(row_roundings_[s * layout_.n_padded() + i]);
+    }
+    largest = std::max(largest, squares);
+    largest_rounding = std::max(largest_rounding, rounding);
+    sum += squares;
     bias_squares += static_cast<double>(parameters_.b_enc[i]) * static_cast<double>(parameters_.b_enc[i]);
-  weight_norm_ = std::sqrt(squares);
+  }
+  if (!std::isfinite(sum)) largest = sum;
+  // The squares were summed in single precision, and those of tiny numbers are zero there.
+  const auto terms = static_cast<double>(layout_.d_padded);
+  const auto norm = [&](double squares) {
+    return std::sqrt((squares + terms * 0x1p-126) * (1 + terms * 0x1p-22));
+  };
+  weight_norm_ = norm(largest);
+  weight_rounding_ = norm(largest_rounding);
   bias_norm_ = std::sqrt(bias_squares);
   shifted_bias_valid_ = false;
 }
@@ -249,12 +287,26 @@ void CpuSae::refresh_shifted_bias() {
   for (int64_t j = 0; j < layout_.d; ++j)
     squares += static_cast<double>(parameters_.b_pre[j]) * static_cast<double>(parameters_.b_pre[j]);
   pre_bias_norm_ = std::sqrt(squares);
+  float largest = 0;
+  for (int64_t i = 0; i < spec_.n; ++i) largest = std::max(largest, std::abs(shifted_bias_[i]));
+  largest_bias_ = static_cast<double>(largest);
   shifted_bias_valid_ = true;
 }
 
 Panels CpuSae::panels() const {
-  return {parameters_.packed.data(), shifted_bias_.data(), layout_.panels, spec_.n,
-          parameters_.packed.size_bytes() > kPrefetchBytes};
+  const bool bf16 = parameters_.pairs.size() > 0;
+  return {.weights = parameters_.packed.data(),
+          .pairs = bf16 ? parameters_.pairs.data() : nullptr,
+          .bias = shifted_bias_.data(),
+          .count = layout_.panels,
+          .latents = spec_.n,
+          .prefetch = parameters_.packed.size_bytes() > kPrefetchBytes,
+          .rows = parameters_.w.data(),
+          .row_bias = shifted_bias_.data(),
+          .map = nullptr,
+          .largest_norm = weight_norm_,
+          .largest_rounding = weight_rounding_,
+          .largest_bias = largest_bias_};
 }
 
 bool CpuSae::prefetch_rows() const {
@@ -278,6 +330,18 @@ SaeStepTimes CpuSae::take_times() {
   return sum;
 }
 
+EncodeCounts CpuSae::take_encode_counts() {
+  EncodeCounts sum;
+  for (TileWorkspace& work : work_) {
+    sum.dense += work.counts.dense;
+    sum.sparse += work.counts.sparse;
+    sum.bf16 += work.counts.bf16;
+    sum.scored_tokens += work.counts.scored_tokens;
+    work.counts = {};
+  }
+  return sum;
+}
+
 std::string CpuSae::description() const {
   return fmt::format("{} gradient, dense or sparse encode by tile, {}, {} thread{}",
                      layout_.scheme == GradientScheme::kScatter ? "scattered" : "sorted",
@@ -287,13 +351,13 @@ std::string CpuSae::description() const {
 int64_t CpuSae::memory_bytes() const {
   int64_t sum = parameters_.size_bytes() + moments_.size_bytes() + last_fired_.size_bytes();
   for (const TileWorkspace& work : work_) sum += work.size_bytes();
-  for (const Array<float>* array :
-       {&tile_token_sums_, &tile_residual_sums_, &partial_, &partial_dec_, &partial_b_enc_, &slices_,
-        &panel_b_pre_, &block_squares_, &b_pre_gradient_, &shifted_bias_, &dead_panels_, &dead_bias_}) {
+  for (const Array<float>* array : {&tile_token_sums_, &tile_residual_sums_, &partial_, &partial_dec_,
+                                    &partial_b_enc_, &slices_, &panel_b_pre_, &row_squares_, &row_roundings_,
+                                    &b_pre_gradient_, &shifted_bias_, &dead_panels_, &dead_bias_}) {
     sum += array->size_bytes();
   }
   return sum + tile_sums_.size_bytes() + partial_fired_.size_bytes() + pairs_.size_bytes() +
-         sort_.size_bytes() + dead_.size_bytes();
+         sort_.size_bytes() + dead_.size_bytes() + dead_pairs_.size_bytes();
 }
 
 double thread_seconds() {
@@ -304,6 +368,12 @@ double thread_seconds() {
 
 std::unique_ptr<SaeExecutor> make_cpu_sae(const SaeSpec& spec, int threads) {
   return std::make_unique<CpuSae>(spec, threads);
+}
+
+EncodeCounts take_encode_counts(SaeExecutor& executor) {
+  auto* sae = dynamic_cast<CpuSae*>(&executor);
+  if (sae == nullptr) throw InputError("tiles are counted by the CPU's autoencoder only");
+  return sae->take_encode_counts();
 }
 
 }  // namespace branchsae::cpu

@@ -10,16 +10,18 @@ namespace branchsae::cpu {
 
 /// Parameters in the layouts of the kernels.
 struct Parameters {
-  Parameters(const SaeSpec& spec, const SaeLayout& layout);
+  /// bf16: encoder rows are also kept rounded.
+  Parameters(const SaeSpec& spec, const SaeLayout& layout, bool bf16);
   int64_t size_bytes() const;
   const Array<float>& decoder() const { return w_dec.size() > 0 ? w_dec : w; }
   Array<float>& decoder() { return w_dec.size() > 0 ? w_dec : w; }
 
-  Array<float> w;       ///< [n, d_padded]
-  Array<float> w_dec;   ///< [n, d_padded], empty when tied
-  Array<float> packed;  ///< [panels][d][64], always equal to w
-  Array<float> b_enc;   ///< [panels * 64], -infinity in padding
-  Array<float> b_pre;   ///< [d_padded]
+  Array<float> w;         ///< [n, d_padded]
+  Array<float> w_dec;     ///< [n, d_padded], empty when tied
+  Array<float> packed;    ///< [panels][d][64], always equal to w
+  Array<uint32_t> pairs;  ///< [panels][d / 2 rounded up][64], w in bf16; may be empty
+  Array<float> b_enc;     ///< [panels * 64], -infinity in padding
+  Array<float> b_pre;     ///< [d_padded]
   float scale = 1.0F;
 };
 
@@ -63,6 +65,7 @@ class CpuSae final : public SaeExecutor {
   int64_t memory_bytes() const override;
 
   SaeStepTimes take_times() override;
+  EncodeCounts take_encode_counts();
 
  private:
   /// One batch on its way through the phases.
@@ -75,6 +78,7 @@ class CpuSae final : public SaeExecutor {
 
   // cpu_sae.cpp
   void note_slow_k(int64_t k);
+  void pack_block(int64_t panel, int64_t slice);
   void measure_weights();
   Panels panels() const;
   bool surely_finite(double squared_tokens) const;
@@ -89,6 +93,7 @@ class CpuSae final : public SaeExecutor {
   // cpu_sae_step.cpp: forward and backward
   void find_dead(const SaeStep& step);
   void pack_dead_panels();
+  Panels dead_panels() const;
   void forward_backward(const Batch& batch);
   void run_tile(const Batch& batch, int64_t tile, int64_t partial, TileWorkspace& work, SaeStepTimes& times);
   void main_gradient(const Batch& batch, int64_t first, int64_t rows, int64_t partial, TileWorkspace& work,
@@ -124,10 +129,14 @@ class CpuSae final : public SaeExecutor {
   int64_t dead_after_ = 0;  ///< of the last step, for SaeStats::dead
   SaeStats stats_;
   bool noted_slow_k_ = false;
-  double weight_norm_ = 0;     ///< at least the norm of any encoder row
-  double bias_norm_ = 0;       ///< at least any |b_enc|
-  double pre_bias_norm_ = 0;   ///< |b_pre|
-  Array<float> shifted_bias_;  ///< [panels * 64] b_enc - W b_pre
+  Array<float> row_squares_;    ///< [slices, n_padded] sums of squared encoder weights
+  Array<float> row_roundings_;  ///< [slices, n_padded] of what rounding to bf16 changed; may be empty
+  double weight_norm_ = 0;      ///< at least the norm of any encoder row
+  double weight_rounding_ = 0;  ///< at least the norm of what rounding changed of any encoder row
+  double bias_norm_ = 0;        ///< at least any |b_enc|
+  double pre_bias_norm_ = 0;    ///< |b_pre|
+  double largest_bias_ = 0;     ///< at least any |shifted bias|
+  Array<float> shifted_bias_;   ///< [panels * 64] b_enc - W b_pre
   bool shifted_bias_valid_ = false;
 
   std::vector<TileWorkspace> work_;
@@ -144,13 +153,13 @@ class CpuSae final : public SaeExecutor {
   GradientSort sort_;
   Array<float> slices_;          ///< [slices][rows][r | xc]
   Array<float> panel_b_pre_;     ///< [panels, d_padded] sum_i db_enc_i W_i of the panel
-  Array<float> block_squares_;   ///< [panels, slices] sum of squared weights
   Array<float> b_pre_gradient_;  ///< [d_padded]
   // AuxK.
   Array<int32_t> dead_;  ///< [n], the first dead_count_ in ascending order
   int64_t dead_count_ = 0;
-  Array<float> dead_panels_;  ///< [panels][d][64]
-  Array<float> dead_bias_;    ///< [panels * 64]
+  Array<float> dead_panels_;    ///< [panels][d][64]
+  Array<uint32_t> dead_pairs_;  ///< [panels][d / 2 rounded up][64]; may be empty
+  Array<float> dead_bias_;      ///< [panels * 64]
 };
 
 /// Processor seconds of this thread: unlike wall time they leave out what other programs took.

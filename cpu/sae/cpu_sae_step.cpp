@@ -64,7 +64,21 @@ void CpuSae::pack_dead_panels() {
       const float* row = parameters_.w.data() + (real ? dead_[position] : 0) * layout_.d_padded;
       for (int64_t j = 0; j < d; ++j) panel[j * kPanel + i] = real ? row[j] : 0.0F;
     }
+    if (dead_pairs_.size() == 0) continue;
+    alignas(64) float roundings[kPanel];  // no larger than those of all rows
+    kernels_.round_panel({panel, d, dead_pairs_.data() + q * divide_up(d, 2) * kPanel, roundings});
   }
+}
+
+Panels CpuSae::dead_panels() const {
+  Panels dead = panels();
+  dead.weights = dead_panels_.data();
+  if (dead.pairs != nullptr) dead.pairs = dead_pairs_.data();
+  dead.bias = dead_bias_.data();
+  dead.count = divide_up(dead_count_, kPanel);
+  dead.latents = dead_count_;
+  dead.map = dead_.data();
+  return dead;
 }
 
 void CpuSae::forward_backward(const Batch& batch) {
@@ -101,8 +115,7 @@ void CpuSae::run_tile(const Batch& batch, int64_t tile, int64_t partial, TileWor
   times.encode_select += selected - start;
   times.decode_gradient += decoded - selected;
   if (dead_count_ > 0) {
-    const Panels dead{dead_panels_.data(), dead_bias_.data(), divide_up(dead_count_, kPanel), dead_count_,
-                      dead_panels_.size_bytes() > (int64_t{1} << 20)};
+    const Panels dead = dead_panels();
     sums.flags.add(encode_topk(kernels_, dead, layout_, rows, finite, work, work.aux_selection, spec_.aux_k));
     times.encode_select += thread_seconds() - decoded;
     decoded = thread_seconds();
@@ -134,8 +147,7 @@ void CpuSae::aux_gradient(const Batch& batch, int64_t first, int64_t rows, int64
                           TileWorkspace& work, TileSums& sums) {
   SelectionBuffer& selection = work.aux_selection;
   for (int64_t t = 0; t < rows; ++t) {
-    int32_t* indices = selection.indices(t);
-    for (int64_t i = 0; i < selection.count(t); ++i) indices[i] = dead_[indices[i]];
+    const int32_t* indices = selection.indices(t);
     float* r = work.r.data() + t * layout_.x_stride;
     const float squares = kernels_.decode_token({selection.values(t), indices, selection.count(t),
                                                  parameters_.decoder().data(), layout_.d_padded, r, 1.0F, r,

@@ -92,7 +92,7 @@ void CpuSae::update_block(int64_t panel, int64_t slice, const Batch& batch, cons
   std::fill_n(b_pre_sums, width, 0.0F);
   alignas(64) float bias_gradients[kPanel] = {};
   uint8_t fired[kPanel] = {};
-  float squares = 0;
+  float* squares = row_squares_.data() + slice * layout_.n_padded() + first;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t latent = first + i, ahead = std::min(latent + kRowsAhead, spec_.n - 1);
     prefetch(parameters_.w.data() + ahead * layout_.d_padded + column, width);
@@ -102,7 +102,7 @@ void CpuSae::update_block(int64_t panel, int64_t slice, const Batch& batch, cons
     kernels_.add_scaled(bias_gradients[i], parameters_.w.data() + latent * layout_.d_padded + column,
                         b_pre_sums, width);
     if (target == nullptr) {
-      squares += apply_row(latent, slice, adam, work);
+      squares[i] = apply_row(latent, slice, adam, work);
       continue;
     }
     const int64_t real = std::min(width, layout_.d - column), offset = latent * layout_.d + column;
@@ -113,10 +113,7 @@ void CpuSae::update_block(int64_t panel, int64_t slice, const Batch& batch, cons
     if (slice == 0) std::copy_n(bias_gradients, count, target->b_enc + first);
     return;
   }
-  block_squares_[panel * layout_.slices + slice] = squares;
-  kernels_.pack_panel({parameters_.w.data() + first * layout_.d_padded + column, layout_.d_padded, count,
-                       std::min(width, layout_.d - column),
-                       parameters_.packed.data() + (panel * layout_.d + column) * kPanel});
+  pack_block(panel, slice);
   if (slice == 0) update_biases(panel, bias_gradients, fired, batch, adam);
 }
 
@@ -201,13 +198,7 @@ void CpuSae::finish(const Batch& batch, const SaeStep& step) {
     kernels_.update_weights({b_pre_gradient_.data(), parameters_.b_pre.data(), moments_.m_b_pre.data(),
                              moments_.v_b_pre.data(), layout_.d_padded, adam_factors(step)});
   }
-  double squares = 0, bias_squares = 0;
-  for (int64_t i = 0; i < block_squares_.size(); ++i) squares += static_cast<double>(block_squares_[i]);
-  for (int64_t i = 0; i < spec_.n; ++i)
-    bias_squares += static_cast<double>(parameters_.b_enc[i]) * static_cast<double>(parameters_.b_enc[i]);
-  weight_norm_ = std::sqrt(squares) * 1.001;  // the squares were summed in single precision
-  bias_norm_ = std::sqrt(bias_squares);
-  shifted_bias_valid_ = false;
+  measure_weights();
 
   const SaeStats stats = batch_stats(batch);
   stats_.tokens += stats.tokens;

@@ -122,26 +122,31 @@ HWY_INLINE void multiply_add(const float* HWY_RESTRICT x, int64_t stride, const 
   }
 }
 
-// Stores pre-activations of one token, and what the selection wants to know of them.
+// Stores the keys of one token, and what the selection wants to know of them.
 template <bool kFirstChunk, int kVectors>
-HWY_INLINE void finish_row(const EncodeChunk& a, int64_t row, int64_t panel, int64_t column,
+HWY_INLINE void finish_row(const Screen& a, int64_t row, int64_t panel, int64_t column,
                            const V* HWY_RESTRICT sums) {
   const D d;
-  float* HWY_RESTRICT p = a.p + row * kTileStride + panel * kPanel + column;
+  const DK dk;
+  Key* HWY_RESTRICT keys = a.keys + row * kKeyStride + panel * kPanel + column;
+  VK key[kVectors / 2];
   BRANCHSAE_UNROLL
-  for (int v = 0; v < kVectors; ++v) hn::Store(sums[v], d, p + v * kN);
+  for (int v = 0; v < kVectors / 2; ++v) {
+    key[v] = hn::ConcatOdd(dk, hn::BitCast(dk, sums[2 * v + 1]), hn::BitCast(dk, sums[2 * v]));
+    hn::Store(key[v], dk, keys + v * kKeys);
+  }
   if constexpr (kFirstChunk) {
-    float* HWY_RESTRICT maxima = a.group_maxima + row * kPanel + column;
+    Key* HWY_RESTRICT maxima = a.group_maxima + row * kPanel + column;
     BRANCHSAE_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      const V before = panel == 0 ? sums[v] : hn::Load(d, maxima + v * kN);
-      hn::Store(hn::Max(before, sums[v]), d, maxima + v * kN);
+    for (int v = 0; v < kVectors / 2; ++v) {
+      const VK before = panel == 0 ? key[v] : hn::Load(dk, maxima + v * kKeys);
+      hn::Store(hn::Max(before, key[v]), dk, maxima + v * kKeys);
     }
   } else {
     const V threshold = hn::Set(d, a.thresholds[row]);
     uint64_t bits = 0;
     BRANCHSAE_UNROLL
-    for (int v = 0; v < kVectors; ++v) bits |= mask_bits(hn::Gt(sums[v], threshold)) << (v * kN);
+    for (int v = 0; v < kVectors; ++v) bits |= mask_bits(d, hn::Ge(sums[v], threshold)) << (v * kN);
     // Little-endian: the bytes of the columns inside the panel's 64-bit word.
     auto* word = reinterpret_cast<unsigned char*>(a.masks + row * kChunkPanels + panel);
     std::memcpy(word + column / 8, &bits, kVectors * kN / 8);
@@ -182,7 +187,8 @@ HWY_INLINE void encode_block(const EncodeChunk& a, int64_t row, int64_t panel, i
   for (; j < a.d; ++j, w += kPanel) multiply_add(x + j, stride, w, s);
 
   BRANCHSAE_UNROLL
-  for (int r = 0; r < kRows; ++r) finish_row<kFirstChunk, kBlockVectors>(a, row + r, panel, column, s.v[r]);
+  for (int r = 0; r < kRows; ++r)
+    finish_row<kFirstChunk, kBlockVectors>(a.screen, row + r, panel, column, s.v[r]);
 }
 
 template <bool kFirstChunk>
@@ -201,7 +207,8 @@ HWY_INLINE void encode_panels(const EncodeChunk& a) {
 }
 
 // One token's nonzeros of one block of columns against kPanels neighbouring panels, added to what earlier
-// blocks left in p. Two panels give the eight independent sums that the latency of multiply-adds asks for.
+// blocks left in `sums`. Two panels give the eight independent sums that the latency of multiply-adds asks
+// for.
 template <bool kFirstChunk, int kPanels>
 HWY_INLINE void sparse_row(const EncodeChunk& a, int64_t row, int64_t panel, int64_t block) {
   constexpr int kVectors = kPanel / kN;
@@ -211,7 +218,7 @@ HWY_INLINE void sparse_row(const EncodeChunk& a, int64_t row, int64_t panel, int
   const int32_t* HWY_RESTRICT columns = lists.columns + block * lists.block_stride;
   const float* HWY_RESTRICT values = lists.values + block * lists.block_stride;
   const float* HWY_RESTRICT weights = a.weights + panel * a.d * kPanel;
-  float* HWY_RESTRICT p = a.p + row * kTileStride + panel * kPanel;
+  float* HWY_RESTRICT p = a.sums + row * kSumStride;
   const float* from = block == 0 ? a.bias + panel * kPanel : p;
   V sums[kPanels][kVectors];
   BRANCHSAE_UNROLL
@@ -232,7 +239,7 @@ HWY_INLINE void sparse_row(const EncodeChunk& a, int64_t row, int64_t panel, int
   BRANCHSAE_UNROLL
   for (int q = 0; q < kPanels; ++q) {
     if (block + 1 == lists.blocks) {
-      finish_row<kFirstChunk, kVectors>(a, row, panel + q, 0, sums[q]);
+      finish_row<kFirstChunk, kVectors>(a.screen, row, panel + q, 0, sums[q]);
     } else {
       BRANCHSAE_UNROLL
       for (int v = 0; v < kVectors; ++v) hn::Store(sums[q][v], d, p + q * kPanel + v * kN);
@@ -258,7 +265,7 @@ HWY_INLINE void encode_sparse(const EncodeChunk& a) {
 }
 
 void encode_chunk(const EncodeChunk& a) {
-  const bool first = a.group_maxima != nullptr;
+  const bool first = a.screen.group_maxima != nullptr;
   if (a.nonzeros != nullptr) return first ? encode_sparse<true>(a) : encode_sparse<false>(a);
   return first ? encode_panels<true>(a) : encode_panels<false>(a);
 }

@@ -30,21 +30,24 @@ std::string_view isa_name(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAvx512Bf16:
+      return "avx512bf16";
   }
   return "unknown";
 }
 
 Isa best_isa() {
-  return best_isa_up_to(Isa::kAvx512);
+  return best_isa_up_to(Isa::kAvx512Bf16);
 }
 
 Isa choose_isa() {
   const char* text = std::getenv("BRANCHSAE_SIMD");
   if (text == nullptr || *text == '\0') return best_isa();
-  for (const Isa isa : {Isa::kScalar, Isa::kSimd128, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kIsaLevels) {
     if (isa_name(isa) == text) return best_isa_up_to(isa);
   }
-  throw InputError(fmt::format("BRANCHSAE_SIMD is \"{}\"; it must be scalar, simd128, avx2 or avx512", text));
+  throw InputError(
+      fmt::format("BRANCHSAE_SIMD is \"{}\"; it must be scalar, simd128, avx2, avx512 or avx512bf16", text));
 }
 
 const SaeKernels& sae_kernels(Isa isa) {

@@ -7,5 +7,15 @@ namespace branchsae::cpu {
 const SaeKernels& plain_kernels();
 /// nullptr when the build or the processor lacks the level.
 const SaeKernels* vector_kernels(Isa isa);
+/// AVX-512 that also multiplies bf16; nullptr as above.
+const SaeKernels* bf16_kernels();
+
+/// Plain twins of the kernels of encode and selection. Where vectors are missing every latent is scored:
+/// screening would cost as much as it saves. No level runs the plain encodes.
+void plain_round_tokens(const RoundTokens&);
+void plain_round_panel(const RoundPanel&);
+void plain_encode_chunk(const EncodeChunk&);
+void plain_encode_pairs(const EncodePairs&);
+NumericFlags plain_select_all(const SelectAll&);
 
 }  // namespace branchsae::cpu

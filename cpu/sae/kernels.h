@@ -1,7 +1,12 @@
 #pragma once
-/// The inner loops of the k-sparse autoencoder, one table for each instruction set. Every level gives the
-/// same selection for the same pre-activations; sums may round differently between levels, never between
-/// runs. Pointers are 64-byte aligned and never overlap unless said otherwise.
+/// The inner loops of the k-sparse autoencoder, one table for each instruction set. Sums may round
+/// differently between levels, never between runs. Pointers are 64-byte aligned and never overlap unless said
+/// otherwise.
+///
+/// TopK goes in two stages. An encode computes all pre-activations fast and only so exact that an error bound
+/// is known: in fp32 over all columns or over those not zero, or in bf16. What the bound leaves possible, few
+/// more than k, is scored: pre-activations whose bits do not depend on the encode. Of them the k largest are
+/// selected, and they are the k largest of all.
 #include <cstdint>
 
 #include "cpu/sae/isa.h"
@@ -47,9 +52,21 @@ struct ShiftBias {
   float* shifted;  ///< [64] (out)
 };
 
-/// Pre-activations p = xs . W^T + bias of a tile against up to kChunkPanels panels. Every sum starts with the
-/// bias and takes the columns in ascending order by fused multiply-adds, and zeros change no sum: with and
-/// without lists of nonzeros the result is the same bits.
+/// The upper half of a float: sign, exponent and 7 bits. Positive keys are ordered like the floats they were
+/// cut from, and a float of at least y has a key of at least y's.
+using Key = int16_t;
+
+/// What an encode leaves of the approximate pre-activations p of a chunk.
+struct Screen {
+  Key* keys;  ///< [rows, kKeyStride] (out)
+  /// First chunk: largest key of the columns equal modulo 64 (out) [rows, 64]; else null.
+  Key* group_maxima;
+  /// Later chunks: bit c of word q is p[64 q + c] >= threshold [rows, kChunkPanels] (out).
+  const float* thresholds;
+  uint64_t* masks;
+};
+
+/// Approximate pre-activations p = xs . W^T + bias of a tile against up to kChunkPanels panels, in fp32.
 struct EncodeChunk {
   const float* xs;  ///< [rows, x_stride]
   int64_t x_stride;
@@ -59,40 +76,111 @@ struct EncodeChunk {
   const float* weights;  ///< [panels][d][64]
   const float* bias;     ///< [panels * 64]
   int64_t panels;
-  float* p;  ///< [rows, kTileStride] (out)
-  /// First chunk: largest p of the columns equal modulo 64 (out) [rows, 64]; else null.
-  float* group_maxima;
-  /// Later chunks: bit c of word q is p[64 q + c] > threshold [rows, kChunkPanels] (out).
-  const float* thresholds;
-  uint64_t* masks;
+  float* sums;    ///< work space of the sparse encode [rows, kSumStride]
   bool prefetch;  ///< weights do not fit the L2 cache: fetch the next panel during this one
+  Screen screen;
 };
 
-/// Best k so far of every token of a tile. Kept values are in ascending index; slots beyond `counts` are
-/// undefined.
+/// The same from pairs of bf16: products of neighbouring columns are added at once. The lower half of a pair
+/// is the even column.
+struct EncodePairs {
+  const uint32_t* xs;  ///< [rows, x_stride]
+  int64_t x_stride;
+  int64_t rows;             ///< multiple of kTokenGroup
+  int64_t pairs;            ///< d / 2, rounded up
+  const uint32_t* weights;  ///< [panels][pairs][64]
+  const float* bias;        ///< [panels * 64]
+  int64_t panels;
+  bool prefetch;
+  Screen screen;
+};
+
+/// Sums of squares of tokens, and their rounding to pairs of bf16.
+struct RoundTokens {
+  const float* xs;  ///< [rows, x_stride]
+  int64_t x_stride, rows, d_padded;
+  float* squares;   ///< [rows] (out)
+  uint32_t* pairs;  ///< [rows, pair_stride] (out); null: not wanted, nor is `errors`
+  int64_t pair_stride;
+  float* errors;  ///< [rows] sum of squares of what rounding changed (out)
+};
+
+/// Rounds columns of a panel to pairs of bf16; an odd last column is paired with zeros.
+struct RoundPanel {
+  const float* panel;  ///< [columns][64]
+  int64_t columns;
+  uint32_t* pairs;  ///< [columns / 2 rounded up][64] (out)
+  float* errors;    ///< [64] sum of squares of what rounding changed (out)
+};
+
+/// What pre-activations are computed from when their bits count: u = bias + W_i . x in an order of its own,
+/// so that u does not depend on how the latent was found.
+struct Scoring {
+  const float* xs;  ///< [rows, x_stride], zero in padding
+  int64_t x_stride;
+  const float* weights;  ///< [n, d_padded]
+  int64_t d_padded;
+  const float* bias;       ///< [n]
+  const int32_t* latents;  ///< latent of each position; null: positions are latents
+};
+
+/// Best k of every token of a tile, in ascending index; slots beyond `counts` are undefined.
 struct Selection {
   int64_t k;
-  int64_t stride;     ///< row stride of values and indices, >= k + kLanes
-  float* values;      ///< [rows, stride]
-  int32_t* indices;   ///< [rows, stride]
-  int32_t* counts;    ///< [rows]
-  float* thresholds;  ///< [rows] only p > threshold can still be selected; 0 at the start
-  float* maxima;      ///< [rows] largest candidate so far
+  int64_t stride;    ///< row stride of values and indices, >= k + kLanes
+  float* values;     ///< [rows, stride]
+  int32_t* indices;  ///< [rows, stride]
+  int32_t* counts;   ///< [rows]; -1: too many candidates, not selected
 };
 
-/// Merges one chunk into the selection.
+/// Positions that can still be selected, from the chunks so far.
+struct Candidates {
+  int64_t capacity;    ///< most of a row
+  int64_t stride;      ///< row stride of keys and positions
+  Key* keys;           ///< [rows, stride]
+  int32_t* positions;  ///< [rows, stride], ascending
+  int32_t* counts;     ///< [rows]; -1: there were too many
+  float* thresholds;   ///< [rows] least p that can still be selected
+};
+
+/// Room for the candidates of kLockstep tokens, one chunk's and those before.
+struct SelectionWork {
+  int64_t stride;    ///< >= capacity + kChunk + 4 * kLanes
+  float* values;     ///< [kLockstep, stride]
+  int32_t* indices;  ///< [kLockstep, stride]
+  Key* keys;         ///< [kLockstep, stride]
+};
+
+/// Takes one chunk into the candidates; after the last one scores and selects exactly.
 struct SelectChunk {
   int64_t rows;
-  int64_t first_latent;       ///< index of column 0
-  int64_t columns;            ///< multiple of 64
-  const float* p;             ///< [rows, kTileStride]; no NaN
-  const float* group_maxima;  ///< first chunk, else null
-  const uint64_t* masks;      ///< later chunks, else null
+  int64_t first_position;  ///< of column 0
+  int64_t columns;         ///< multiple of 64
+  bool first, last;
+  Screen screen;
+  const float* errors;  ///< [rows] at least |p - u| of every latent
+  Candidates candidates;
+  Scoring scoring;
   Selection selection;
-  /// Work space: [kLockstep, candidate_stride], candidate_stride >= k + kChunk + 5 * kLanes.
-  float* candidate_values;
-  int32_t* candidate_indices;
-  int64_t candidate_stride;
+  SelectionWork work;
+};
+
+/// Scores every latent of one token and selects exactly.
+struct SelectAll {
+  int64_t row;
+  int64_t positions;
+  Scoring scoring;
+  Selection selection;
+  SelectionWork work;
+};
+
+/// What was not finite; see the selection contract in engine/sae.h.
+struct NumericFlags {
+  bool nan = false, inf = false;
+  void add(const NumericFlags& other) {
+    nan = nan || other.nan;
+    inf = inf || other.inf;
+  }
 };
 
 /// r = sum_i z_i W_i + base_sign * base, and dots_i = W_i . r, for one token.
@@ -173,8 +261,14 @@ struct SaeKernels {
   void (*list_nonzeros)(const float* xs, int64_t x_stride, int64_t rows, int64_t d,
                         const NonzeroLists& lists);
   void (*shift_bias)(const ShiftBias&);
+  void (*round_tokens)(const RoundTokens&);
+  void (*round_panel)(const RoundPanel&);
   void (*encode_chunk)(const EncodeChunk&);
+  /// Null: the processor does not multiply bf16, nothing is rounded.
+  void (*encode_pairs)(const EncodePairs&);
+  /// Null: this level scores every latent.
   void (*select_chunk)(const SelectChunk&);
+  NumericFlags (*select_all)(const SelectAll&);
   /// Returns |r|^2.
   float (*decode_token)(const DecodeToken&);
   void (*scatter_token)(const ScatterToken&);

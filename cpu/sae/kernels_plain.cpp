@@ -42,87 +42,6 @@ void shift_bias(const ShiftBias& a) {
   }
 }
 
-// One token against one panel.
-void encode_row(const float* xs, const float* panel, const float* bias, int64_t d, float* p) {
-  float sums[kPanel];
-  std::copy_n(bias, kPanel, sums);
-  for (int64_t j = 0; j < d; ++j) {
-    for (int64_t c = 0; c < kPanel; ++c) sums[c] += panel[j * kPanel + c] * xs[j];
-  }
-  std::copy_n(sums, kPanel, p);
-}
-
-uint64_t mask_above(const float* p, float threshold) {
-  uint64_t mask = 0;
-  for (int64_t c = 0; c < kPanel; ++c) mask |= static_cast<uint64_t>(p[c] > threshold) << c;
-  return mask;
-}
-
-void encode_chunk(const EncodeChunk& a) {
-  for (int64_t q = 0; q < a.panels; ++q) {
-    for (int64_t t = 0; t < a.rows; ++t) {
-      float* p = a.p + t * kTileStride + q * kPanel;
-      encode_row(a.xs + t * a.x_stride, a.weights + q * a.d * kPanel, a.bias + q * kPanel, a.d, p);
-      if (a.group_maxima != nullptr) {
-        float* maxima = a.group_maxima + t * kPanel;
-        for (int64_t c = 0; c < kPanel; ++c) maxima[c] = q == 0 ? p[c] : std::max(maxima[c], p[c]);
-      } else {
-        a.masks[t * kChunkPanels + q] = mask_above(p, a.thresholds[t]);
-      }
-    }
-  }
-}
-
-// Keeps the k largest of `count` candidates, ties to the lower index; candidates are in ascending index.
-void keep_best(const Selection& s, int64_t row, float* values, int32_t* indices, int64_t count) {
-  if (count > s.k) {
-    const auto before = [&](int32_t a, int32_t b) {
-      return values[a] > values[b] || (values[a] == values[b] && a < b);
-    };
-    // The positions to keep, found in the row's own output slots: they have room for k only, so select in
-    // place. Heap of the k best so far, worst on top.
-    int32_t* heap = s.indices + row * s.stride;
-    for (int32_t i = 0; i < s.k; ++i) heap[i] = i;
-    std::make_heap(heap, heap + s.k, before);
-    for (int32_t i = static_cast<int32_t>(s.k); i < count; ++i) {
-      if (!before(i, heap[0])) continue;
-      std::pop_heap(heap, heap + s.k, before);
-      heap[s.k - 1] = i;
-      std::push_heap(heap, heap + s.k, before);
-    }
-    s.thresholds[row] = values[heap[0]];
-    std::sort(heap, heap + s.k);
-    for (int64_t i = 0; i < s.k; ++i) {
-      values[i] = values[heap[i]];
-      indices[i] = indices[heap[i]];
-    }
-    count = s.k;
-  } else if (count == s.k) {
-    s.thresholds[row] = *std::min_element(values, values + count);
-  }
-  std::copy_n(values, count, s.values + row * s.stride);
-  std::copy_n(indices, count, s.indices + row * s.stride);
-  s.counts[row] = static_cast<int32_t>(count);
-}
-
-void select_chunk(const SelectChunk& a) {
-  const Selection& s = a.selection;
-  for (int64_t t = 0; t < a.rows; ++t) {
-    const float* p = a.p + t * kTileStride;
-    int64_t count = a.masks == nullptr ? 0 : s.counts[t];
-    std::copy_n(s.values + t * s.stride, count, a.candidate_values);
-    std::copy_n(s.indices + t * s.stride, count, a.candidate_indices);
-    const float threshold = a.masks == nullptr ? 0.0F : s.thresholds[t];
-    for (int64_t c = 0; c < a.columns; ++c) {
-      if (!(p[c] > threshold)) continue;
-      a.candidate_values[count] = p[c];
-      a.candidate_indices[count++] = static_cast<int32_t>(a.first_latent + c);
-    }
-    if (a.masks == nullptr) s.thresholds[t] = 0;
-    keep_best(s, t, a.candidate_values, a.candidate_indices, count);
-  }
-}
-
 float decode_token(const DecodeToken& a) {
   float* r = a.r;
   for (int64_t j = 0; j < a.d_padded; ++j) r[j] = a.base_sign * a.base[j];
@@ -205,9 +124,23 @@ void pack_panel(const PackPanel& a) {
 }  // namespace
 
 const SaeKernels& plain_kernels() {
-  static const SaeKernels table{Isa::kScalar, load_tile,      nullptr,       shift_bias, encode_chunk,
-                                select_chunk, decode_token,   scatter_token, sum_pairs,  sum_partials,
-                                add_scaled,   update_weights, pack_panel};
+  static const SaeKernels table{.isa = Isa::kScalar,
+                                .load_tile = load_tile,
+                                .list_nonzeros = nullptr,
+                                .shift_bias = shift_bias,
+                                .round_tokens = plain_round_tokens,
+                                .round_panel = plain_round_panel,
+                                .encode_chunk = plain_encode_chunk,
+                                .encode_pairs = nullptr,
+                                .select_chunk = nullptr,
+                                .select_all = plain_select_all,
+                                .decode_token = decode_token,
+                                .scatter_token = scatter_token,
+                                .sum_pairs = sum_pairs,
+                                .sum_partials = sum_partials,
+                                .add_scaled = add_scaled,
+                                .update_weights = update_weights,
+                                .pack_panel = pack_panel};
   return table;
 }
 

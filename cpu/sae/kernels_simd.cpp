@@ -16,6 +16,8 @@
 #if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
 #include "cpu/sae/decode-inl.h"
 #include "cpu/sae/encode-inl.h"
+#include "cpu/sae/round-inl.h"
+#include "cpu/sae/score-inl.h"
 #include "cpu/sae/select-inl.h"
 #include "cpu/sae/simd-inl.h"
 #include "cpu/sae/update-inl.h"
@@ -25,9 +27,23 @@ namespace branchsae::cpu::HWY_NAMESPACE {
 
 const SaeKernels& table() {
   constexpr Isa kIsa = kN == 16 ? Isa::kAvx512 : kN == 8 ? Isa::kAvx2 : Isa::kSimd128;
-  static const SaeKernels kernels{kIsa,         load_tile,      list_nonzeros, shift_bias, encode_chunk,
-                                  select_chunk, decode_token,   scatter_token, sum_pairs,  sum_partials,
-                                  add_scaled,   update_weights, pack_panel};
+  static const SaeKernels kernels{.isa = kIsa,
+                                  .load_tile = load_tile,
+                                  .list_nonzeros = list_nonzeros,
+                                  .shift_bias = shift_bias,
+                                  .round_tokens = round_tokens,
+                                  .round_panel = round_panel,
+                                  .encode_chunk = encode_chunk,
+                                  .encode_pairs = nullptr,
+                                  .select_chunk = select_chunk,
+                                  .select_all = select_all,
+                                  .decode_token = decode_token,
+                                  .scatter_token = scatter_token,
+                                  .sum_pairs = sum_pairs,
+                                  .sum_partials = sum_partials,
+                                  .add_scaled = add_scaled,
+                                  .update_weights = update_weights,
+                                  .pack_panel = pack_panel};
   return kernels;
 }
 
@@ -41,6 +57,7 @@ namespace branchsae::cpu {
 const SaeKernels* vector_kernels(Isa isa) {
   const auto supported = hwy::SupportedTargets();
   (void)supported;
+  if (isa == Isa::kAvx512Bf16) return bf16_kernels();
 #if HWY_TARGETS & HWY_AVX3
   if (isa == Isa::kAvx512 && (supported & HWY_AVX3) != 0) return &N_AVX3::table();
 #endif

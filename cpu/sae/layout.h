@@ -12,9 +12,10 @@ inline constexpr int64_t kPanel = 64;
 /// Panels whose pre-activations exist at once; after each chunk the k best so far are selected.
 inline constexpr int64_t kChunkPanels = 16;
 inline constexpr int64_t kChunk = kPanel * kChunkPanels;
-/// Row stride of the tile of pre-activations; 16 more than the chunk, or rows would collide every 4 KiB in
-/// L1.
-inline constexpr int64_t kTileStride = kChunk + 16;
+/// Row stride of a tile of keys; more than the chunk, or rows would collide every 2 KiB in L1.
+inline constexpr int64_t kKeyStride = kChunk + 32;
+/// Row stride of the sums that the sparse encode sets aside between blocks of columns: two panels.
+inline constexpr int64_t kSumStride = 2 * kPanel + 16;
 /// Tokens multiplied at once: 6 x 64 is the largest block whose sums fit the 32 registers of AVX-512.
 inline constexpr int64_t kTokenGroup = 6;
 /// Rows are padded to whole vectors of the widest instruction set.

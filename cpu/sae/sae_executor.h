@@ -11,4 +11,13 @@ namespace branchsae::cpu {
 /// set. Throws InputError for a bad spec, DeviceError when memory cannot be had.
 std::unique_ptr<SaeExecutor> make_cpu_sae(const SaeSpec& spec, int threads);
 
+/// How tiles of tokens were encoded since the last call. For benchmarks.
+struct EncodeCounts {
+  int64_t dense = 0, sparse = 0, bf16 = 0;  ///< tiles; those done again in fp32 count there
+  int64_t scored_tokens = 0;                ///< tokens of which every latent was scored exactly
+};
+
+/// Throws InputError when `executor` was not made by make_cpu_sae.
+EncodeCounts take_encode_counts(SaeExecutor& executor);
+
 }  // namespace branchsae::cpu

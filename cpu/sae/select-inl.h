@@ -1,10 +1,9 @@
-// Exact selection of the k largest pre-activations. Included once for each instruction set.
+// Screening and exact selection of the k largest pre-activations. Included once for each instruction set.
 //
-// First chunk: the maxima of 64 groups of latents give a value that at least k of them exceed, so no latent
-// at or below it can be selected. What exceeds it is compressed into a short list, and bisection on the bit
-// patterns of positive floats, which are ordered like the floats, narrows the list to exactly k. Later chunks
-// add what exceeds the k-th value so far. Four tokens go in lockstep, without branches on data, to hide the
-// latency of a bisection.
+// First chunk: the maxima of 64 groups of latents give a value that at least k of them exceed; whatever is
+// not within twice the error bound of it cannot be selected. Later chunks bring what exceeds the threshold so
+// far. Bisection on bit patterns, which are ordered like the positive numbers they stand for, finds the k-th
+// largest. Four tokens go in lockstep, without branches on data, to hide the latency of a bisection.
 #if defined(BRANCHSAE_CPU_SAE_SELECT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef BRANCHSAE_CPU_SAE_SELECT_INL_H_
 #undef BRANCHSAE_CPU_SAE_SELECT_INL_H_
@@ -12,156 +11,247 @@
 #define BRANCHSAE_CPU_SAE_SELECT_INL_H_
 #endif
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
+#include <limits>
 
+#include "cpu/sae/score-inl.h"
 #include "cpu/sae/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace branchsae::cpu::HWY_NAMESPACE {
 
 constexpr int kTokens = static_cast<int>(kLockstep);
-// Lists up to this length are bisected in lockstep.
+// Lists up to this length are bisected in lockstep, padded with zeros.
 constexpr int64_t kShortList = 64;
+constexpr int32_t kInfiniteKey = 0x7f80;
 
-// Candidates of up to four tokens. A value's count above `low` is at least k, above `high` less than k.
-struct Candidates {
+// Lists of up to four tokens. A value's count above `low` is at least k, above `high` less than k.
+struct TokenLists {
   float* values[kTokens];
   int32_t* indices[kTokens];
-  int32_t counts[kTokens];
-  int32_t low[kTokens], high[kTokens];  // bit patterns
-  bool changed[kTokens];
+  Key* keys[kTokens];
+  int64_t counts[kTokens] = {};
+  int32_t low[kTokens] = {}, high[kTokens] = {};  // bit patterns
+  float floor[kTokens] = {};                      // k values are expected above, when it is positive
 };
 
-HWY_INLINE int32_t count_above(const float* HWY_RESTRICT values, int64_t count, int32_t threshold) {
+HWY_INLINE TokenLists lists_in(const SelectionWork& work) {
+  TokenLists lists;
+  for (int q = 0; q < kTokens; ++q) {
+    lists.values[q] = work.values + q * work.stride;
+    lists.indices[q] = work.indices + q * work.stride;
+    lists.keys[q] = work.keys + q * work.stride;
+  }
+  return lists;
+}
+
+HWY_INLINE int64_t count_above(const float* HWY_RESTRICT values, int64_t count, int32_t threshold) {
   const D d;
   const V limit = hn::Set(d, std::bit_cast<float>(threshold));
   size_t above = 0;
   for (int64_t i = 0; i < count; i += kN) above += hn::CountTrue(d, hn::Gt(hn::Load(d, values + i), limit));
-  return static_cast<int32_t>(above);
+  return static_cast<int64_t>(above);
+}
+
+HWY_INLINE int64_t count_above(const Key* HWY_RESTRICT keys, int64_t count, int32_t threshold) {
+  const DK d;
+  const VK limit = hn::Set(d, static_cast<Key>(threshold));
+  size_t above = 0;
+  for (int64_t i = 0; i < count; i += kKeys) above += hn::CountTrue(d, hn::Gt(hn::Load(d, keys + i), limit));
+  return static_cast<int64_t>(above);
 }
 
 // One step of bisection; exactly k above ends it with low = high. No branches: they would be mispredicted.
-HWY_INLINE void bisect(const float* values, int64_t count, int32_t k, int32_t& low, int32_t& high) {
+template <class T>
+HWY_INLINE void bisect(const T* values, int64_t count, int64_t k, int32_t& low, int32_t& high) {
   const int32_t middle = low + ((high - low) >> 1);
-  const int32_t above = count_above(values, count, middle);
+  const int64_t above = count_above(values, count, middle);
   const int32_t enough = -static_cast<int32_t>(above >= k), few_or_exact = -static_cast<int32_t>(above <= k);
   low = (middle & enough) | (low & ~enough);
   high = (middle & few_or_exact) | (high & ~few_or_exact);
 }
 
-// A strict threshold that at least k of the 64 group maxima exceed, 0 if fewer are positive; also their
-// maximum.
-HWY_INLINE void bound_tokens(const float* HWY_RESTRICT maxima, int tokens, int32_t k, Candidates& c) {
-  const D d;
-  constexpr int kSteps = 7;
-  constexpr int32_t kOctaves = 8 << 23;  // where the k-th of the maxima nearly always is
-  int32_t low[kTokens] = {}, high[kTokens] = {};
-  for (int q = 0; q < tokens; ++q) {
-    V most = hn::Load(d, maxima + q * kPanel);
-    for (int64_t i = kN; i < kPanel; i += kN) most = hn::Max(most, hn::Load(d, maxima + q * kPanel + i));
-    const float top = hn::GetLane(hn::MaxOfLanes(d, most));
-    c.high[q] = high[q] = top > 0 ? std::bit_cast<int32_t>(top) : 0;
-    const int32_t start = std::max(high[q] - kOctaves, 0);
-    low[q] = count_above(maxima + q * kPanel, kPanel, start) >= k ? start : 0;
-  }
-  if (k <= kFastK) {
+// The strict bound with at least k keys above it that is the highest, or one with exactly k; -1 if fewer than
+// k are positive. `count` is the length of the arrays, padding included.
+HWY_INLINE void bound_keys(const Key* const* keys, const int64_t* counts, int tokens, int64_t k,
+                           int32_t* bounds) {
+  constexpr int kSteps = 15;
+  int32_t low[kTokens] = {}, high[kTokens];
+  std::fill_n(high, kTokens, kInfiniteKey);
+  bool all_short = true;
+  for (int q = 0; q < tokens; ++q) all_short = all_short && counts[q] <= kShortList;
+  if (all_short) {
     for (int step = 0; step < kSteps; ++step) {
-      for (int q = 0; q < kTokens; ++q) {
-        const float* mine = maxima + (q < tokens ? q : 0) * kPanel;
-        bisect(mine, kPanel, k, low[q], high[q]);
-      }
+      for (int q = 0; q < kTokens; ++q) bisect(keys[q < tokens ? q : 0], kShortList, k, low[q], high[q]);
+    }
+  } else {
+    for (int q = 0; q < tokens; ++q) {
+      while (high[q] - low[q] > 1) bisect(keys[q], counts[q], k, low[q], high[q]);
     }
   }
-  for (int q = 0; q < tokens; ++q) c.low[q] = low[q];
-}
-
-// Columns above the bound, compressed. Stores whole vectors: compress-store to memory is slow on some
-// processors.
-HWY_INLINE int32_t filter_row(const float* HWY_RESTRICT p, int64_t columns, int32_t bound,
-                              int32_t* HWY_RESTRICT indices) {
-  const D d;
-  const DI di;
-  const V limit = hn::Set(d, std::bit_cast<float>(bound));
-  VI column = hn::Iota(di, 0);
-  const VI step = hn::Set(di, kN);
-  int64_t count = 0;
-  for (int64_t c = 0; c < columns; c += kN) {
-    const Mask above = hn::Gt(hn::Load(d, p + c), limit);
-    hn::StoreU(hn::Compress(column, hn::RebindMask(di, above)), di, indices + count);
-    count += static_cast<int64_t>(hn::CountTrue(d, above));
-    column = hn::Add(column, step);
-  }
-  return static_cast<int32_t>(count);
-}
-
-// values[i] = p[indices[i]], zero from `count` up to kShortList or the next whole vector.
-HWY_INLINE void gather_values(const float* HWY_RESTRICT p, int32_t* HWY_RESTRICT indices, int64_t count,
-                              float* HWY_RESTRICT values) {
-  const D d;
-  const DI di;
-  int64_t i = 0;
-  for (; i < count; i += kN) {
-    const auto real = hn::FirstN(d, static_cast<size_t>(count - i));
-    const VI columns = hn::IfThenElseZero(hn::RebindMask(di, real), hn::LoadU(di, indices + i));
-    hn::Store(hn::IfThenElseZero(real, hn::GatherIndex(d, p, columns)), d, values + i);
-  }
-  for (; i < kShortList; i += kN) hn::Store(hn::Zero(d), d, values + i);
-}
-
-HWY_INLINE void fill_first(const SelectChunk& a, int64_t row, int tokens, Candidates& c) {
-  bound_tokens(a.group_maxima + row * kPanel, tokens, static_cast<int32_t>(a.selection.k), c);
-  for (int q = 0; q < tokens; ++q) {
-    c.counts[q] = filter_row(a.p + (row + q) * kTileStride, a.columns, c.low[q], c.indices[q]);
-    c.changed[q] = true;
-  }
-  // A second loop: reading back what was just stored would wait for the stores.
   for (int q = 0; q < tokens; ++q)
-    gather_values(a.p + (row + q) * kTileStride, c.indices[q], c.counts[q], c.values[q]);
+    bounds[q] = low[q] > 0 || count_above(keys[q], counts[q], 0) >= k ? low[q] : -1;
 }
 
-// What is kept so far, then what exceeds the threshold: in ascending index.
-HWY_INLINE void append_row(const SelectChunk& a, int64_t row, int q, Candidates& c) {
-  const D d;
-  const DI di;
-  const Selection& s = a.selection;
-  const uint64_t* masks = a.masks + row * kChunkPanels;
+// Of at least k latents the key is above `bound`, so what they are in truth is at least the least of such
+// keys, less the error. What can be selected reaches that, and is positive: `margin` 2 allows for the errors
+// of both. With 0 the caller has to look whether the errors mattered.
+HWY_INLINE float least_candidate(int32_t bound, float error, float margin) {
+  if (bound < 0) return -error;
+  return std::max(std::bit_cast<float>((bound + 1) << 16) - margin * error, -error);
+}
+
+// Bit c of word q: the key 64 q + c is at least that of `least`.
+HWY_INLINE void mask_keys(const Key* HWY_RESTRICT keys, int64_t columns, float least,
+                          uint64_t* HWY_RESTRICT masks) {
+  const DK d;
+  const auto key = static_cast<Key>(std::bit_cast<int32_t>(least) >> 16);
+  const bool negative = std::signbit(least);
+  // Keys of negative numbers descend, and without sign they follow all positive ones.
+  const Key sign = std::numeric_limits<Key>::min();
+  const VK flip = hn::Set(d, negative ? sign : Key{0});
+  const VK limit = hn::Set(d, negative ? static_cast<Key>(key ^ sign) : static_cast<Key>(key - 1));
+  const uint64_t invert = negative ? ~uint64_t{0} : 0;
+  for (int64_t word = 0; word < columns / kPanel; ++word) {
+    uint64_t bits = 0;
+    BRANCHSAE_UNROLL
+    for (int v = 0; v < kPanel / kKeys; ++v) {
+      const VK value = hn::Xor(hn::Load(d, keys + word * kPanel + v * kKeys), flip);
+      bits |= mask_bits(d, hn::Gt(value, limit)) << (v * kKeys);
+    }
+    masks[word] = bits ^ invert;
+  }
+}
+
+// Of a word that is not zero; std::countr_zero asks for that by a jump.
+HWY_INLINE int32_t lowest_bit(uint64_t bits) {
+  constexpr uint64_t kHighest = uint64_t{1} << 63;
+  return __builtin_ctzll(bits | kHighest);
+}
+
+// Appends the positions of set bits. Most words have few: those are written without asking how many, since
+// the answer would be mispredicted.
+HWY_INLINE int64_t list_masks(const uint64_t* HWY_RESTRICT masks, int64_t words, int64_t first,
+                              int32_t* HWY_RESTRICT positions, int64_t count) {
+  constexpr int kUsual = 6;
+  for (int64_t w = 0; w < words; ++w) {
+    uint64_t bits = masks[w];
+    const int many = std::popcount(bits);
+    const auto base = static_cast<int32_t>(first + w * kPanel);
+    int32_t* out = positions + count;
+    BRANCHSAE_UNROLL
+    for (int i = 0; i < kUsual; ++i) {
+      out[i] = base + lowest_bit(bits);
+      bits &= bits - 1;
+    }
+    if (many > kUsual) {
+      for (int i = kUsual; i < many; ++i, bits &= bits - 1) out[i] = base + lowest_bit(bits);
+    }
+    count += many;
+  }
+  return count;
+}
+
+HWY_INLINE void pad_keys(Key* keys, int64_t count) {
+  const DK d;
+  const int64_t end = std::max(kShortList, round_up(count, kKeys));
+  for (int64_t i = count; i < end; i += kKeys) hn::StoreU(hn::Zero(d), d, keys + i);
+}
+
+// The first chunk's candidates.
+HWY_INLINE void list_first(const SelectChunk& a, int64_t row, int q, float least, TokenLists& lists) {
+  alignas(64) uint64_t masks[kChunkPanels];
+  mask_keys(a.screen.keys + row * kKeyStride, a.columns, least, masks);
+  lists.counts[q] = list_masks(masks, a.columns / kPanel, a.first_position, lists.indices[q], 0);
+}
+
+// Strict bounds on the keys of the first chunk.
+HWY_INLINE void bound_first(const SelectChunk& a, int64_t row, int tokens, int32_t* bounds) {
+  const Key* keys[kTokens];
+  int64_t counts[kTokens];
+  const bool groups = a.selection.k <= kPanel;
+  for (int q = 0; q < tokens; ++q) {
+    keys[q] = groups ? a.screen.group_maxima + (row + q) * kPanel : a.screen.keys + (row + q) * kKeyStride;
+    counts[q] = groups ? kPanel : a.columns;
+  }
+  bound_keys(keys, counts, tokens, a.selection.k, bounds);
+}
+
+// Candidates so far, then the chunk's; true when there are new ones.
+HWY_INLINE bool append_chunk(const SelectChunk& a, int64_t row, int q, TokenLists& lists) {
+  const Candidates& c = a.candidates;
+  const uint64_t* masks = a.screen.masks + row * kChunkPanels;
   const int64_t words = a.columns / kPanel;
   uint64_t any = 0;
   for (int64_t w = 0; w < words; ++w) any |= masks[w];
-  c.changed[q] = any != 0;
-  c.counts[q] = s.counts[row];
-  c.low[q] = c.high[q] = 0;
-  if (any == 0) return;
-  int64_t count = s.counts[row];
-  for (int64_t i = 0; i < count; i += kN) {
-    hn::Store(hn::Load(d, s.values + row * s.stride + i), d, c.values[q] + i);
-    hn::Store(hn::Load(di, s.indices + row * s.stride + i), di, c.indices[q] + i);
-  }
-  const float* p = a.p + row * kTileStride;
-  float top = s.maxima[row];
-  for (int64_t w = 0; w < words; ++w) {
-    for (uint64_t bits = masks[w]; bits != 0; bits &= bits - 1) {
-      const int64_t column = w * kPanel + std::countr_zero(bits);
-      c.values[q][count] = p[column];
-      c.indices[q][count++] = static_cast<int32_t>(a.first_latent + column);
-      top = std::max(top, p[column]);
+  lists.counts[q] = c.counts[row];
+  if (c.counts[row] < 0 || (any == 0 && !a.last)) return false;
+  const int64_t before = c.counts[row];
+  std::copy_n(c.positions + row * c.stride, before, lists.indices[q]);
+  if (!a.last) std::copy_n(c.keys + row * c.stride, before, lists.keys[q]);
+  lists.counts[q] = list_masks(masks, words, a.first_position, lists.indices[q], before);
+  return true;
+}
+
+// Keeps what can still be selected of each token's list, for the next chunk.
+HWY_INLINE void prune(const SelectChunk& a, int64_t row, int tokens, const bool* changed, TokenLists& lists) {
+  const Candidates& c = a.candidates;
+  int64_t counts[kTokens] = {};
+  for (int q = 0; q < tokens; ++q) {
+    const int64_t before = a.first ? 0 : std::max(c.counts[row + q], 0);
+    if (changed[q]) {
+      const Key* keys = a.screen.keys + (row + q) * kKeyStride;
+      for (int64_t i = before; i < lists.counts[q]; ++i)
+        lists.keys[q][i] = keys[lists.indices[q][i] - a.first_position];
+      counts[q] = lists.counts[q];
     }
+    pad_keys(lists.keys[q], counts[q]);
   }
-  for (int64_t i = count; i < std::max(kShortList, count + 1); i += kN)
-    hn::StoreU(hn::Zero(d), d, c.values[q] + i);
-  c.counts[q] = static_cast<int32_t>(count);
-  // Kept values may equal the threshold, so `low` is one bit pattern below it.
-  c.low[q] = std::max(std::bit_cast<int32_t>(s.thresholds[row]) - 1, 0);
-  c.high[q] = std::bit_cast<int32_t>(top);
+  int32_t bounds[kTokens];
+  bound_keys(lists.keys, counts, tokens, a.selection.k, bounds);
+  for (int q = 0; q < tokens; ++q) {
+    if (!changed[q]) continue;
+    const int64_t to = row + q;
+    const float least = least_candidate(bounds[q], a.errors[to], 2);
+    const int32_t limit = least < 0 ? std::numeric_limits<Key>::min() : std::bit_cast<int32_t>(least) >> 16;
+    int64_t kept = 0;
+    for (int64_t i = 0; i < lists.counts[q]; ++i) {
+      lists.keys[q][kept] = lists.keys[q][i];
+      lists.indices[q][kept] = lists.indices[q][i];
+      kept += lists.keys[q][i] >= limit ? 1 : 0;
+    }
+    const bool fits = kept <= c.capacity;
+    c.counts[to] = fits ? static_cast<int32_t>(kept) : -1;
+    c.thresholds[to] = fits ? least : std::numeric_limits<float>::infinity();
+    if (!fits) continue;
+    std::copy_n(lists.keys[q], kept, c.keys + to * c.stride);
+    std::copy_n(lists.indices[q], kept, c.positions + to * c.stride);
+  }
+}
+
+HWY_INLINE void score_list(const SelectChunk& a, int64_t row, int q, TokenLists& lists) {
+  const D d;
+  float* values = lists.values[q];
+  const int64_t count = lists.counts[q];
+  score(a.scoring, row, lists.indices[q], count, values);
+  const int64_t end = std::max(kShortList, round_up(count, kN));
+  for (int64_t i = count; i < end; i += kN) hn::StoreU(hn::Zero(d), d, values + i);
+}
+
+// More than anything that a list leaves out whose errors were not allowed for.
+HWY_INLINE float left_out(int32_t bound, float error) {
+  return bound < 0 ? 0.0F : (std::bit_cast<float>((bound + 1) << 16) + error) * 1.000001F;
 }
 
 // Ties at the k-th value: `above` is less than k, and the lowest indices among the equal ones fill up.
-void keep_with_ties(const Candidates& c, int q, int32_t k, float* values, int32_t* indices) {
+void keep_with_ties(const TokenLists& c, int q, int64_t k, float* values, int32_t* indices) {
   const float tie = std::bit_cast<float>(c.high[q]);
-  int32_t above = 0, kept = 0;
-  for (int32_t i = 0; i < c.counts[q]; ++i) above += c.values[q][i] > tie ? 1 : 0;
-  int32_t equal = k - above;
-  for (int32_t i = 0; i < c.counts[q]; ++i) {
+  int64_t above = 0, kept = 0;
+  for (int64_t i = 0; i < c.counts[q]; ++i) above += c.values[q][i] > tie ? 1 : 0;
+  int64_t equal = k - above;
+  for (int64_t i = 0; i < c.counts[q]; ++i) {
     const float value = c.values[q][i];
     if (!(value > tie) && !(value == tie && equal-- > 0)) continue;
     values[kept] = value;
@@ -169,9 +259,8 @@ void keep_with_ties(const Candidates& c, int q, int32_t k, float* values, int32_
   }
 }
 
-// Writes the candidates above `low`.
-HWY_INLINE void keep_above(const Candidates& c, int q, float* HWY_RESTRICT values,
-                           int32_t* HWY_RESTRICT indices) {
+// Writes the values above `low`, whole vectors at a time; returns how many. The target may be the list itself.
+HWY_INLINE int64_t keep_above(const TokenLists& c, int q, float* values, int32_t* indices) {
   const D d;
   const DI di;
   const V limit = hn::Set(d, std::bit_cast<float>(c.low[q]));
@@ -179,78 +268,154 @@ HWY_INLINE void keep_above(const Candidates& c, int q, float* HWY_RESTRICT value
   for (int64_t i = 0; i < c.counts[q]; i += kN) {
     const V value = hn::Load(d, c.values[q] + i);
     const Mask above = hn::Gt(value, limit);
+    const VI index = hn::Load(di, c.indices[q] + i);
     hn::StoreU(hn::Compress(value, above), d, values + kept);
-    hn::StoreU(hn::Compress(hn::Load(di, c.indices[q] + i), hn::RebindMask(di, above)), di, indices + kept);
+    hn::StoreU(hn::Compress(index, hn::RebindMask(di, above)), di, indices + kept);
     kept += static_cast<int64_t>(hn::CountTrue(d, above));
   }
+  return kept;
 }
 
-HWY_INLINE void write_token(const SelectChunk& a, int64_t row, int q, const Candidates& c, int32_t top) {
-  const Selection& s = a.selection;
-  const auto k = static_cast<int32_t>(s.k);
-  float* values = s.values + row * s.stride;
-  s.maxima[row] = std::bit_cast<float>(top);
-  if (c.counts[q] < k) {
-    keep_above(c, q, values, s.indices + row * s.stride);
-    s.counts[row] = c.counts[q];
-    s.thresholds[row] = 0;
-    return;
-  }
-  s.counts[row] = k;
-  if (c.high[q] == c.low[q]) {
-    keep_above(c, q, values, s.indices + row * s.stride);
-    s.thresholds[row] = std::bit_cast<float>(c.low[q]);
-  } else {
-    keep_with_ties(c, q, k, values, s.indices + row * s.stride);
-    s.thresholds[row] = std::bit_cast<float>(c.high[q]);
-  }
+HWY_INLINE float largest(const float* values, int64_t count) {
+  const D d;
+  V most = hn::Zero(d);
+  for (int64_t i = 0; i < count; i += kN) most = hn::Max(most, hn::Load(d, values + i));
+  return hn::GetLane(hn::MaxOfLanes(d, most));
 }
 
-// Bisects until exactly k are above `low`, or `high` is the k-th value and occurs more than once.
-HWY_INLINE void narrow(Candidates& c, int tokens, int32_t k) {
+// Bisects until exactly k are above `low`, or `high` is the k-th value and occurs more than once. Lists of up
+// to k keep what is positive.
+HWY_INLINE void narrow(TokenLists& c, int tokens, int64_t k) {
   bool all_short = true;
   for (int q = 0; q < kTokens; ++q) {
-    const bool keep_all = q >= tokens || !c.changed[q] || c.counts[q] <= k;
-    if (keep_all) c.low[q] = c.high[q] = 0;
-    all_short = all_short && (keep_all || c.counts[q] <= kShortList);
+    c.low[q] = c.high[q] = 0;
+    if (q >= tokens || c.counts[q] <= k) continue;
+    const int64_t count = round_up(c.counts[q], kN);
+    all_short = all_short && count <= kShortList;
+    int32_t start = std::bit_cast<int32_t>(std::max(c.floor[q], 0.0F));
+    int64_t above = count_above(c.values[q], count, start);
+    if (above < k) above = count_above(c.values[q], count, start = 0);
+    c.low[q] = c.high[q] = start;
+    if (above > k) c.high[q] = std::bit_cast<int32_t>(largest(c.values[q], count));
+    if (above < k) c.low[q] = c.high[q] = 0;
   }
   if (all_short) {
     int32_t open = 1;
     while (open > 0) {
       open = 0;
       for (int q = 0; q < kTokens; ++q) {
-        bisect(c.values[q], kShortList, k, c.low[q], c.high[q]);
+        bisect(c.values[q < tokens ? q : 0], kShortList, k, c.low[q], c.high[q]);
         open |= static_cast<int32_t>(c.high[q] - c.low[q] > 1);
       }
     }
     return;
   }
   for (int q = 0; q < tokens; ++q) {
-    while (c.high[q] - c.low[q] > 1) bisect(c.values[q], c.counts[q], k, c.low[q], c.high[q]);
+    while (c.high[q] - c.low[q] > 1) bisect(c.values[q], round_up(c.counts[q], kN), k, c.low[q], c.high[q]);
+  }
+}
+
+HWY_INLINE int64_t keep_best(const TokenLists& c, int q, int64_t k, float* values, int32_t* indices) {
+  if (c.high[q] == c.low[q]) return keep_above(c, q, values, indices);
+  keep_with_ties(c, q, k, values, indices);
+  return k;
+}
+
+HWY_INLINE void name_latents(const Scoring& s, int32_t* positions, int64_t count) {
+  if (s.latents == nullptr) return;
+  for (int64_t i = 0; i < count; ++i) positions[i] = s.latents[positions[i]];
+}
+
+// Scores what is listed of each token and writes the k best. After the only chunk the lists were made without
+// regard to errors, and a token whose list may lack something is listed again.
+HWY_INLINE void finish(const SelectChunk& a, int64_t row, int tokens, const int32_t* bounds,
+                       TokenLists& lists) {
+  const int64_t k = a.selection.k;
+  for (int q = 0; q < tokens; ++q) {
+    if (lists.counts[q] < 0) continue;
+    const float error = a.errors[row + q];
+    score_list(a, row + q, q, lists);
+    if (!a.first) {
+      lists.floor[q] = a.candidates.thresholds[row + q];
+      continue;
+    }
+    // Of the list k are above that: it is complete, since what it lacks is not.
+    lists.floor[q] = left_out(bounds[q], error);
+    const int64_t padded = round_up(lists.counts[q], kN);
+    if (bounds[q] < 0 || count_above(lists.values[q], padded, std::bit_cast<int32_t>(lists.floor[q])) >= k)
+      continue;
+    lists.floor[q] = least_candidate(bounds[q], error, 2);
+    list_first(a, row + q, q, lists.floor[q], lists);
+    score_list(a, row + q, q, lists);
+  }
+  narrow(lists, tokens, k);
+  for (int q = 0; q < tokens; ++q) {
+    const Selection& s = a.selection;
+    int32_t* indices = s.indices + (row + q) * s.stride;
+    int64_t kept = -1;
+    if (lists.counts[q] >= 0) kept = keep_best(lists, q, k, s.values + (row + q) * s.stride, indices);
+    name_latents(a.scoring, indices, kept);
+    s.counts[row + q] = static_cast<int32_t>(kept);
   }
 }
 
 void select_chunk(const SelectChunk& a) {
-  Candidates c;
-  for (int q = 0; q < kTokens; ++q) {
-    c.values[q] = a.candidate_values + q * a.candidate_stride;
-    c.indices[q] = a.candidate_indices + q * a.candidate_stride;
-    c.counts[q] = 0;
-  }
+  TokenLists lists = lists_in(a.work);
   for (int64_t row = 0; row < a.rows; row += kLockstep) {
     const int tokens = static_cast<int>(std::min(kLockstep, a.rows - row));
-    if (a.group_maxima != nullptr) {
-      fill_first(a, row, tokens, c);
+    int32_t bounds[kTokens] = {};
+    bool changed[kTokens] = {};
+    if (a.first) {
+      bound_first(a, row, tokens, bounds);
+      const float margin = a.last ? 0 : 2;
+      for (int q = 0; q < tokens; ++q)
+        list_first(a, row + q, q, least_candidate(bounds[q], a.errors[row + q], margin), lists);
+      std::fill_n(changed, tokens, true);
     } else {
-      for (int q = 0; q < tokens; ++q) append_row(a, row + q, q, c);
+      for (int q = 0; q < tokens; ++q) changed[q] = append_chunk(a, row + q, q, lists);
     }
-    int32_t top[kTokens] = {};
-    std::copy_n(c.high, tokens, top);
-    narrow(c, tokens, static_cast<int32_t>(a.selection.k));
-    for (int q = 0; q < tokens; ++q) {
-      if (c.changed[q]) write_token(a, row + q, q, c, top[q]);
+    if (a.last) {
+      finish(a, row, tokens, bounds, lists);
+    } else if (std::find(changed, changed + tokens, true) != changed + tokens) {
+      prune(a, row, tokens, changed, lists);
     }
   }
+}
+
+// NaN must reach no comparison: it becomes -infinity, which is never selected.
+HWY_INLINE bool replace_nan(float* values, int64_t count) {
+  bool found = false;
+  for (int64_t i = 0; i < count; ++i) {
+    if (!std::isnan(values[i])) continue;
+    values[i] = -std::numeric_limits<float>::infinity();
+    found = true;
+  }
+  return found;
+}
+
+NumericFlags select_all(const SelectAll& a) {
+  const D d;
+  TokenLists lists = lists_in(a.work);
+  const int64_t k = a.selection.k;
+  NumericFlags flags;
+  int64_t& count = lists.counts[0];
+  for (int64_t first = 0; first < a.positions; first += kChunk) {
+    const int64_t more = std::min(kChunk, a.positions - first);
+    for (int64_t i = 0; i < more; ++i) lists.indices[0][count + i] = static_cast<int32_t>(first + i);
+    score(a.scoring, a.row, lists.indices[0] + count, more, lists.values[0] + count);
+    if (replace_nan(lists.values[0] + count, more)) flags.nan = true;
+    count += more;
+    for (int64_t i = count; i < std::max(kShortList, round_up(count, kN)); i += kN)
+      hn::StoreU(hn::Zero(d), d, lists.values[0] + i);
+    narrow(lists, 1, k);
+    count = keep_best(lists, 0, k, lists.values[0], lists.indices[0]);
+  }
+  std::copy_n(lists.values[0], count, a.selection.values + a.row * a.selection.stride);
+  name_latents(a.scoring, lists.indices[0], count);
+  std::copy_n(lists.indices[0], count, a.selection.indices + a.row * a.selection.stride);
+  a.selection.counts[a.row] = static_cast<int32_t>(count);
+  for (int64_t i = 0; i < count; ++i) flags.inf = flags.inf || std::isinf(lists.values[0][i]);
+  return flags;
 }
 
 }  // namespace branchsae::cpu::HWY_NAMESPACE

@@ -28,11 +28,16 @@ using VI = hn::Vec<DI>;
 using Mask = hn::Mask<D>;
 constexpr int kN = static_cast<int>(hn::MaxLanes(D()));
 static_assert(kLanes % kN == 0);
+using DK = hn::ScalableTag<Key>;
+using VK = hn::Vec<DK>;
+constexpr int kKeys = static_cast<int>(hn::MaxLanes(DK()));
+static_assert(kKeys == 2 * kN && kPanel % kKeys == 0);
 
 // Bit i is lane i.
-HWY_INLINE uint64_t mask_bits(Mask mask) {
+template <class Tag>
+HWY_INLINE uint64_t mask_bits(Tag tag, hn::Mask<Tag> mask) {
   uint8_t bytes[8] = {};
-  hn::StoreMaskBits(D(), mask, bytes);
+  hn::StoreMaskBits(tag, mask, bytes);
   uint64_t bits;
   std::memcpy(&bits, bytes, sizeof bits);
   return bits;

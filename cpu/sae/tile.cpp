@@ -1,7 +1,7 @@
 #include "cpu/sae/tile.h"
 
+#include <algorithm>
 #include <cmath>
-#include <limits>
 
 namespace branchsae::cpu {
 namespace {
@@ -13,36 +13,10 @@ constexpr int64_t kSparseColumns = 128;
 // so the choice is free for every tile.
 constexpr double kSparseShare = 0.35;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-// NaN must reach neither maxima nor comparisons: it becomes -infinity, which is never selected.
-bool replace_nan(const EncodeChunk& chunk, int64_t real_rows, int64_t real_columns) {
-  bool found = false;
-  for (int64_t t = 0; t < chunk.rows; ++t) {
-    float* p = chunk.p + t * kTileStride;
-    for (int64_t c = 0; c < chunk.panels * kPanel; ++c) {
-      if (!std::isnan(p[c])) continue;
-      p[c] = -kInfinity;
-      found =
-          found || (t < real_rows && c < real_columns);  // padding is zeros, and zero times infinity is NaN
-    }
-    if (chunk.group_maxima == nullptr) continue;
-    float* maxima = chunk.group_maxima + t * kPanel;
-    std::fill_n(maxima, kPanel, -kInfinity);
-    for (int64_t c = 0; c < chunk.panels * kPanel; ++c)
-      maxima[c % kPanel] = std::max(maxima[c % kPanel], p[c]);
-  }
-  return found;
-}
-
-bool selected_infinity(const SelectionBuffer& selection, int64_t rows) {
-  for (int64_t t = 0; t < rows; ++t) {
-    for (int64_t i = 0; i < selection.count(t); ++i) {
-      if (selection.values(t)[i] == kInfinity) return true;
-    }
-  }
-  return false;
-}
+// Candidates beyond 2 k that a token may have between chunks; with more, every latent is scored.
+constexpr int64_t kSpareCandidates = 96;
+// When one token in so many has too many candidates in a bf16 tile, so many tiles after it are done in fp32.
+constexpr int64_t kTolerated = 16, kTilesInFp32 = 256;
 
 }  // namespace
 
@@ -51,17 +25,34 @@ SelectionBuffer::SelectionBuffer(int64_t rows, int64_t k) {
   values_ = Array<float>(rows * stride, "sae.selected_values");
   indices_ = Array<int32_t>(rows * stride, "sae.selected_indices");
   counts_ = Array<int32_t>(rows, "sae.selected_counts");
-  thresholds_ = Array<float>(rows, "sae.thresholds");
-  maxima_ = Array<float>(rows, "sae.maxima");
-  view_ = {k, stride, values_.data(), indices_.data(), counts_.data(), thresholds_.data(), maxima_.data()};
+  view_ = {k, stride, values_.data(), indices_.data(), counts_.data()};
 }
 
 int64_t SelectionBuffer::size_bytes() const {
-  return values_.size_bytes() + indices_.size_bytes() + counts_.size_bytes() + thresholds_.size_bytes() +
-         maxima_.size_bytes();
+  return values_.size_bytes() + indices_.size_bytes() + counts_.size_bytes();
 }
 
-TileWorkspace::TileWorkspace(const SaeLayout& layout, int64_t k, int64_t aux_k) {
+CandidateBuffer::CandidateBuffer(int64_t rows, int64_t k) : k_(k) {
+  constexpr int64_t kAlign = 32;  // keys in a line
+  const int64_t capacity = 2 * k + kSpareCandidates, stride = round_up(capacity, kAlign);
+  const int64_t work_stride = round_up(capacity + kChunk + 4 * kLanes, kAlign);
+  thresholds_ = Array<float>(rows, "sae.candidates");
+  counts_ = Array<int32_t>(rows, "sae.candidates");
+  keys_ = Array<Key>(rows * stride, "sae.candidates");
+  positions_ = Array<int32_t>(rows * stride, "sae.candidates");
+  candidates_ = {capacity, stride, keys_.data(), positions_.data(), counts_.data(), thresholds_.data()};
+  values_ = Array<float>(kLockstep * work_stride, "sae.candidates");
+  indices_ = Array<int32_t>(kLockstep * work_stride, "sae.candidates");
+  work_keys_ = Array<Key>(kLockstep * work_stride, "sae.candidates");
+  work_ = {work_stride, values_.data(), indices_.data(), work_keys_.data()};
+}
+
+int64_t CandidateBuffer::size_bytes() const {
+  return thresholds_.size_bytes() + counts_.size_bytes() + keys_.size_bytes() + positions_.size_bytes() +
+         values_.size_bytes() + indices_.size_bytes() + work_keys_.size_bytes();
+}
+
+TileWorkspace::TileWorkspace(const SaeLayout& layout, int64_t k, int64_t aux_k, bool bf16) {
   xs = Array<float>(layout.tile * layout.x_stride, "sae.tile_tokens");
   xc = Array<float>(layout.tile * layout.x_stride, "sae.tile_tokens");
   // Equal blocks of whole vectors.
@@ -80,9 +71,15 @@ TileWorkspace::TileWorkspace(const SaeLayout& layout, int64_t k, int64_t aux_k) 
               blocks};
   r = Array<float>(layout.tile * layout.x_stride, "sae.tile_residuals");
   column_sums = Array<float>(layout.d_padded, "sae.column_sums");
-  p = Array<float>(layout.tile * kTileStride, "sae.tile_pre_activations");
-  group_maxima = Array<float>(layout.tile * kPanel, "sae.group_maxima");
+  if (bf16) pair_stride = layout.d_padded / 2 + kLanes;
+  pairs = Array<uint32_t>(layout.tile * pair_stride, "sae.tile_pairs");
+  squares = Array<float>(layout.tile, "sae.tile_norms");
+  roundings = Array<float>(layout.tile, "sae.tile_norms");
+  errors = Array<float>(layout.tile, "sae.tile_norms");
+  keys = Array<Key>(layout.tile * kKeyStride, "sae.tile_keys");
+  group_maxima = Array<Key>(layout.tile * kPanel, "sae.group_maxima");
   masks = Array<uint64_t>(layout.tile * kChunkPanels, "sae.masks");
+  sums = Array<float>(layout.tile * kSumStride, "sae.tile_sums");
   gradient = Array<float>(layout.slice, "sae.gradient_row");
   gradient_dec = Array<float>(layout.slice, "sae.gradient_row");
   if (aux_k > 0) aux_selection = SelectionBuffer(layout.tile, aux_k);
@@ -92,23 +89,20 @@ TileWorkspace::TileWorkspace(const SaeLayout& layout, int64_t k, int64_t aux_k) 
 
 void TileWorkspace::reserve(const SaeLayout& layout, int64_t k) {
   if (selection.k() < k) selection = SelectionBuffer(layout.tile, k);
-  const int64_t wanted = round_up(k, kLanes) + kChunk + 6 * kLanes;
-  if (candidate_stride >= wanted) return;
-  candidate_values = Array<float>(kLockstep * wanted, "sae.candidates");
-  candidate_indices = Array<int32_t>(kLockstep * wanted, "sae.candidates");
-  candidate_stride = wanted;
+  if (candidates.k() >= k) return;
+  candidates = CandidateBuffer(layout.tile, k);
   zc = Array<float>(round_up(k, kLanes), "sae.token_gradient");
   g = Array<float>(round_up(k, kLanes), "sae.token_gradient");
   dot_work = Array<float>(round_up(k, kLanes) * kLanes, "sae.dots");
 }
 
 int64_t TileWorkspace::size_bytes() const {
-  return xs.size_bytes() + xc.size_bytes() + r.size_bytes() + nonzero_columns.size_bytes() +
-         nonzero_values.size_bytes() + nonzero_starts.size_bytes() + column_sums.size_bytes() +
-         p.size_bytes() + group_maxima.size_bytes() + masks.size_bytes() + selection.size_bytes() +
-         aux_selection.size_bytes() + candidate_values.size_bytes() + candidate_indices.size_bytes() +
-         zc.size_bytes() + g.size_bytes() + dot_work.size_bytes() + gradient.size_bytes() +
-         gradient_dec.size_bytes();
+  int64_t sum = selection.size_bytes() + aux_selection.size_bytes() + candidates.size_bytes();
+  for (const Array<float>* array : {&xs, &xc, &r, &column_sums, &squares, &roundings, &errors, &sums,
+                                    &nonzero_values, &zc, &g, &dot_work, &gradient, &gradient_dec})
+    sum += array->size_bytes();
+  return sum + pairs.size_bytes() + keys.size_bytes() + group_maxima.size_bytes() + masks.size_bytes() +
+         nonzero_columns.size_bytes() + nonzero_starts.size_bytes();
 }
 
 LoadedTile load_tile(const SaeKernels& kernels, const SaeLayout& layout, View<const float, 2> x, float scale,
@@ -121,41 +115,128 @@ LoadedTile load_tile(const SaeKernels& kernels, const SaeLayout& layout, View<co
   work.sparse = kernels.list_nonzeros != nullptr &&
                 static_cast<double>(loaded.nonzeros) <= kSparseShare * static_cast<double>(rows * layout.d);
   if (work.sparse) kernels.list_nonzeros(work.xs.data(), layout.x_stride, rows, layout.d, work.nonzeros);
+  const bool rounded = !work.sparse && work.pairs.size() > 0;
+  kernels.round_tokens({work.xs.data(), layout.x_stride, rounded ? padded_rows : rows, layout.d_padded,
+                        work.squares.data(), rounded ? work.pairs.data() : nullptr, work.pair_stride,
+                        work.roundings.data()});
   return loaded;
 }
+
+namespace {
+
+enum class Product { kFp32, kBf16 };
+
+// Of sums of squares in single precision, of numbers that may be too small to have a square there.
+double norm_of(float squares, int64_t d) {
+  const auto terms = static_cast<double>(d);
+  return std::sqrt((static_cast<double>(squares) + terms * 0x1p-126) * (1 + terms * 0x1p-22));
+}
+
+// At least |p - u| for every latent of a token, p of the encode, u as scored. With w', x' rounded to bf16,
+//   |W_i . x - w' . x'| <= |W_i - w'| |x| + |w'| |x - x'|
+// by Cauchy and Schwarz; their products are exact in single precision. Then, in whatever order products and a
+// bias are added up, at most two roundings a column of 2^-24 each change what is at most |W_i| |x| + |b_i|:
+// twice that for p and u, and again twice for good measure. The last term is for numbers below the normal
+// range, which the bf16 instruction takes for zero.
+double error_bound(const Panels& panels, const SaeLayout& layout, Product product, double norm,
+                   double rounding) {
+  const auto columns = static_cast<double>(layout.d + 4);
+  const double w = panels.largest_norm, size = w * norm + panels.largest_bias;
+  double error = columns * 0x1p-21 * size + columns * 0x1p-118 * (1 + w + norm);
+  if (product == Product::kBf16)
+    error += panels.largest_rounding * norm + (w + panels.largest_rounding) * rounding;
+  return error * 1.0001;
+}
+
+// False when a bound is too large to compare with.
+bool bound_errors(const Panels& panels, const SaeLayout& layout, Product product, int64_t rows,
+                  TileWorkspace& work) {
+  constexpr double kLargest = 1e37;
+  if (!(panels.largest_norm < kLargest)) return false;
+  bool usable = true;
+  for (int64_t t = 0; t < rows; ++t) {
+    const double rounding = product == Product::kBf16 ? norm_of(work.roundings[t], layout.d) : 0;
+    const double error = error_bound(panels, layout, product, norm_of(work.squares[t], layout.d), rounding);
+    usable = usable && error < kLargest;
+    work.errors[t] = static_cast<float>(error);
+  }
+  return usable;
+}
+
+Scoring scoring_of(const Panels& panels, const SaeLayout& layout, const TileWorkspace& work) {
+  return {work.xs.data(), layout.x_stride, panels.rows, layout.d_padded, panels.row_bias, panels.map};
+}
+
+void encode_panels(const SaeKernels& kernels, const Panels& panels, const SaeLayout& layout, Product product,
+                   int64_t rows, int64_t first, int64_t count, const Screen& screen, TileWorkspace& work) {
+  const int64_t padded_rows = round_up(rows, kTokenGroup);
+  const float* bias = panels.bias + first * kPanel;
+  if (product == Product::kBf16) {
+    const int64_t pairs = divide_up(layout.d, 2);
+    kernels.encode_pairs({work.pairs.data(), work.pair_stride, padded_rows, pairs,
+                          panels.pairs + first * pairs * kPanel, bias, count, panels.prefetch, screen});
+    return;
+  }
+  kernels.encode_chunk({work.xs.data(), layout.x_stride, work.sparse ? &work.nonzeros : nullptr,
+                        work.sparse ? rows : padded_rows, layout.d,
+                        panels.weights + first * layout.d * kPanel, bias, count, work.sums.data(),
+                        panels.prefetch, screen});
+}
+
+// Encodes and selects all chunks; tokens with too many candidates are left with a count of -1.
+void screen_tile(const SaeKernels& kernels, const Panels& panels, const SaeLayout& layout, Product product,
+                 int64_t rows, const Selection& selection, TileWorkspace& work) {
+  const Candidates& candidates = work.candidates.candidates();
+  const Scoring scoring = scoring_of(panels, layout, work);
+  for (int64_t begin = 0; begin < panels.count; begin += kChunkPanels) {
+    const bool first = begin == 0, last = begin + kChunkPanels >= panels.count;
+    const int64_t count = std::min(kChunkPanels, panels.count - begin);
+    const Screen screen{work.keys.data(), first ? work.group_maxima.data() : nullptr, candidates.thresholds,
+                        work.masks.data()};
+    encode_panels(kernels, panels, layout, product, rows, begin, count, screen, work);
+    kernels.select_chunk({rows, begin * kPanel, count * kPanel, first, last, screen, work.errors.data(),
+                          candidates, scoring, selection, work.candidates.work()});
+  }
+}
+
+// Rounding loses too much where many latents are nearly equal: the tile is done again, and the next ones of
+// the thread at once, in fp32. What is selected does not depend on it.
+bool screen_in_bf16(const SaeKernels& kernels, const Panels& panels, const SaeLayout& layout, int64_t rows,
+                    const Selection& selection, TileWorkspace& work) {
+  if (panels.pairs == nullptr || work.sparse) return false;
+  if (work.fp32_tiles > 0) {
+    --work.fp32_tiles;
+    return false;
+  }
+  if (!bound_errors(panels, layout, Product::kBf16, rows, work)) return false;
+  screen_tile(kernels, panels, layout, Product::kBf16, rows, selection, work);
+  const int64_t missing = std::count(selection.counts, selection.counts + rows, -1);
+  if (missing * kTolerated > rows) work.fp32_tiles = kTilesInFp32;
+  if (missing == 0) ++work.counts.bf16;
+  return missing == 0;
+}
+
+}  // namespace
 
 NumericFlags encode_topk(const SaeKernels& kernels, const Panels& panels, const SaeLayout& layout,
                          int64_t rows, bool surely_finite, TileWorkspace& work, SelectionBuffer& buffer,
                          int64_t k) {
-  const int64_t padded_rows = round_up(rows, kTokenGroup);
   Selection selection = buffer.view();
   selection.k = k;
-  std::fill_n(selection.counts, layout.tile, 0);
-  std::fill_n(selection.thresholds, layout.tile, 0.0F);
-  NumericFlags flags;
-  for (int64_t first = 0; first < panels.count; first += kChunkPanels) {
-    const bool first_chunk = first == 0;
-    const int64_t count = std::min(kChunkPanels, panels.count - first);
-    const EncodeChunk chunk{work.xs.data(),
-                            layout.x_stride,
-                            work.sparse ? &work.nonzeros : nullptr,
-                            work.sparse ? rows : padded_rows,
-                            layout.d,
-                            panels.weights + first * layout.d * kPanel,
-                            panels.bias + first * kPanel,
-                            count,
-                            work.p.data(),
-                            first_chunk ? work.group_maxima.data() : nullptr,
-                            selection.thresholds,
-                            work.masks.data(),
-                            panels.prefetch};
-    kernels.encode_chunk(chunk);
-    if (!surely_finite && replace_nan(chunk, rows, panels.latents - first * kPanel)) flags.nan = true;
-    kernels.select_chunk({rows, first * kPanel, count * kPanel, work.p.data(), chunk.group_maxima,
-                          first_chunk ? nullptr : work.masks.data(), selection, work.candidate_values.data(),
-                          work.candidate_indices.data(), work.candidate_stride});
+  std::fill_n(selection.counts, rows, -1);
+  if (surely_finite && kernels.select_chunk != nullptr) {
+    if (screen_in_bf16(kernels, panels, layout, rows, selection, work)) return {};
+    ++(work.sparse ? work.counts.sparse : work.counts.dense);
+    if (bound_errors(panels, layout, Product::kFp32, rows, work))
+      screen_tile(kernels, panels, layout, Product::kFp32, rows, selection, work);
   }
-  if (!surely_finite) flags.inf = selected_infinity(buffer, rows);
+  NumericFlags flags;
+  for (int64_t t = 0; t < rows; ++t) {
+    if (selection.counts[t] >= 0) continue;
+    ++work.counts.scored_tokens;
+    flags.add(kernels.select_all(
+        {t, panels.latents, scoring_of(panels, layout, work), selection, work.candidates.work()}));
+  }
   return flags;
 }
 

@@ -4,11 +4,15 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
+#include <limits>
 
+#include "cpu/sae/kernel_tables.h"
 #include "cpu/sae/tile.h"
 #include "engine/random.h"
 #include "tests/cpu/sae_levels.h"
 #include "tests/sae_cases/sae_cases.h"
+#include "tests/test_data.h"
 
 using namespace branchsae;
 using namespace branchsae::cpu;
@@ -17,47 +21,45 @@ using namespace branchsae::test;
 namespace {
 
 struct Encoded {
-  std::vector<float> p, maxima;
+  std::vector<Key> keys, maxima;
   std::vector<uint64_t> masks;
   bool operator==(const Encoded& other) const {
-    const auto same = [](const std::vector<float>& a, const std::vector<float>& b) {
-      return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](float x, float y) {
-        return std::bit_cast<uint32_t>(x + 0.0F) ==
-               std::bit_cast<uint32_t>(y + 0.0F);  // zeros of either sign
-      });
+    const auto same = [](const std::vector<Key>& a, const std::vector<Key>& b) {
+      const auto positive_zero = [](Key key) {
+        return key == std::numeric_limits<Key>::min() ? Key{0} : key;
+      };
+      return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                        [&](Key x, Key y) { return positive_zero(x) == positive_zero(y); });
     };
-    return same(p, other.p) && same(maxima, other.maxima) && masks == other.masks;
+    return same(keys, other.keys) && same(maxima, other.maxima) && masks == other.masks;
   }
 };
 
-// Real rows of one chunk's results.
-Encoded encode(const SaeKernels& kernels, const SaeLayout& layout, int64_t rows, const HostTensor& weights,
-               const HostTensor& bias, bool first_chunk, TileWorkspace& work) {
+// Real rows of one chunk's results; `run` encodes into the screen it is given.
+template <class Run>
+Encoded encode(const SaeLayout& layout, int64_t rows, bool first_chunk, TileWorkspace& work, const Run& run) {
   std::vector<float> thresholds(static_cast<size_t>(layout.tile), 0.25F);
-  const EncodeChunk chunk{work.xs.data(),
-                          layout.x_stride,
-                          work.sparse ? &work.nonzeros : nullptr,
-                          work.sparse ? rows : round_up(rows, kTokenGroup),
-                          layout.d,
-                          weights.data(),
-                          bias.data(),
-                          layout.panels,
-                          work.p.data(),
-                          first_chunk ? work.group_maxima.data() : nullptr,
-                          thresholds.data(),
-                          work.masks.data(),
-                          true};
-  kernels.encode_chunk(chunk);
+  run(Screen{work.keys.data(), first_chunk ? work.group_maxima.data() : nullptr, thresholds.data(),
+             work.masks.data()});
   Encoded result;
   for (int64_t t = 0; t < rows; ++t) {
-    const float* p = work.p.data() + t * kTileStride;
-    result.p.insert(result.p.end(), p, p + layout.n);
-    const float* maxima = work.group_maxima.data() + t * kPanel;
+    const Key* keys = work.keys.data() + t * kKeyStride;
+    result.keys.insert(result.keys.end(), keys, keys + layout.n);
+    const Key* maxima = work.group_maxima.data() + t * kPanel;
     if (first_chunk) result.maxima.insert(result.maxima.end(), maxima, maxima + kPanel);
     const uint64_t* masks = work.masks.data() + t * kChunkPanels;
     if (!first_chunk) result.masks.insert(result.masks.end(), masks, masks + layout.panels);
   }
   return result;
+}
+
+Encoded encode(const SaeKernels& kernels, const SaeLayout& layout, int64_t rows, const HostTensor& weights,
+               const HostTensor& bias, bool first_chunk, TileWorkspace& work) {
+  return encode(layout, rows, first_chunk, work, [&](const Screen& screen) {
+    kernels.encode_chunk({work.xs.data(), layout.x_stride, work.sparse ? &work.nonzeros : nullptr,
+                          work.sparse ? rows : round_up(rows, kTokenGroup), layout.d, weights.data(),
+                          bias.data(), layout.panels, work.sums.data(), true, screen});
+  });
 }
 
 HostTensor sparse_tokens(int64_t rows, int64_t d, double density, bool integers, uint64_t seed) {
@@ -84,7 +86,7 @@ TEST_CASE("sparse and dense encode give the same bits, and plain C++ the same on
             spec.d = d, spec.n = panels * kPanel, spec.k = 8;
             const SaeLayout layout(spec);
             const int64_t rows = layout.tile - 5;
-            TileWorkspace work(layout, spec.k, 0);
+            TileWorkspace work(layout, spec.k, 0, false);
             const HostTensor weights =
                 integers ? integer_tensor({spec.n * d}, 3, 2) : normal_tensor({spec.n * d}, 1, 2);
             const HostTensor bias = integers ? integer_tensor({spec.n}, 3, 3) : normal_tensor({spec.n}, 1, 3);
@@ -106,6 +108,93 @@ TEST_CASE("sparse and dense encode give the same bits, and plain C++ the same on
             }
           }
         }
+      }
+    }
+  }
+}
+
+TEST_CASE("rounding to bf16 agrees with plain C++ and with what it must be") {
+  for (const Isa isa : isa_levels()) {
+    const SaeKernels &kernels = sae_kernels(isa), &plain = sae_kernels(Isa::kScalar);
+    CAPTURE(isa_name(isa));
+    for (const int64_t columns : {1, 2, 16, 31, 64}) {
+      CAPTURE(columns);
+      const HostTensor panel = normal_tensor({columns * kPanel}, 1, 41);
+      const int64_t pairs = divide_up(columns, 2);
+      Array<uint32_t> a(pairs * kPanel, "a"), b(pairs * kPanel, "b");
+      Array<float> aligned(columns * kPanel, "panel"), a_errors(kPanel, "a"), b_errors(kPanel, "b");
+      std::copy_n(panel.data(), columns * kPanel, aligned.data());
+      kernels.round_panel({aligned.data(), columns, a.data(), a_errors.data()});
+      plain.round_panel({aligned.data(), columns, b.data(), b_errors.data()});
+      CHECK(std::equal(a.data(), a.data() + a.size(), b.data()));
+      for (int64_t c = 0; c < kPanel; ++c) {
+        double expected = 0;
+        for (int64_t j = 0; j < columns; ++j) {
+          const uint32_t pair = a[j / 2 * kPanel + c];
+          const float rounded = std::bit_cast<float>(j % 2 == 0 ? pair << 16 : pair & 0xffff0000U);
+          const double error = static_cast<double>(rounded) - static_cast<double>(panel[j * kPanel + c]);
+          // Half of the last of 8 bits.
+          CHECK(std::abs(error) <= std::abs(static_cast<double>(panel[j * kPanel + c])) * 0x1p-8);
+          expected += error * error;
+        }
+        CHECK(static_cast<double>(a_errors[c]) == doctest::Approx(expected).epsilon(1e-5));
+        CHECK(static_cast<double>(b_errors[c]) == doctest::Approx(expected).epsilon(1e-5));
+      }
+    }
+    const int64_t rows = 7, d = 48, stride = 64;
+    const HostTensor x = normal_tensor({rows * stride}, 1, 42);
+    Array<float> tokens(rows * stride, "x"), squares(rows, "s"), errors(rows, "e"), squares2(rows, "s");
+    Array<float> errors2(rows, "e");
+    std::copy_n(x.data(), rows * stride, tokens.data());
+    Array<uint32_t> pairs(rows * stride, "p"), pairs2(rows * stride, "p");
+    kernels.round_tokens(
+        {tokens.data(), stride, rows, d, squares.data(), pairs.data(), stride, errors.data()});
+    plain.round_tokens(
+        {tokens.data(), stride, rows, d, squares2.data(), pairs2.data(), stride, errors2.data()});
+    CHECK(std::equal(pairs.data(), pairs.data() + pairs.size(), pairs2.data()));
+    for (int64_t t = 0; t < rows; ++t) {
+      CHECK(squares[t] == doctest::Approx(squares2[t]).epsilon(1e-5));
+      CHECK(errors[t] == doctest::Approx(errors2[t]).epsilon(1e-5));
+    }
+  }
+}
+
+TEST_CASE("the encode of bf16 pairs agrees with plain C++ on integers") {
+  const SaeKernels& kernels = sae_kernels(Isa::kAvx512Bf16);
+  if (kernels.encode_pairs == nullptr) {
+    skip("this processor does not multiply bf16");
+    return;
+  }
+  for (const int64_t d : {1, 2, 16, 31, 64, 130}) {
+    for (const int64_t panels : {1, 2, 16}) {
+      CAPTURE(d);
+      CAPTURE(panels);
+      SaeSpec spec;
+      spec.d = d, spec.n = panels * kPanel, spec.k = 8;
+      const SaeLayout layout(spec);
+      const int64_t rows = layout.tile - 5, pairs = divide_up(d, 2);
+      TileWorkspace work(layout, spec.k, 0, true);
+      const HostTensor weights = integer_tensor({spec.n * d}, 7, 2), bias = integer_tensor({spec.n}, 3, 3);
+      const HostTensor x = integer_tensor({rows, d}, 9, 4);
+      Array<uint32_t> rounded(panels * pairs * kPanel, "pairs");
+      Array<float> errors(kPanel, "errors"), b_pre(layout.d_padded, "b_pre"), sums(layout.d_padded, "sums");
+      for (int64_t q = 0; q < panels; ++q) {
+        kernels.round_panel(
+            {weights.data() + q * d * kPanel, d, rounded.data() + q * pairs * kPanel, errors.data()});
+      }
+      load_tile(kernels, layout, x.matrix(), 1.0F, b_pre.data(), sums.data(), work);
+      REQUIRE(!work.sparse);
+      for (const bool first_chunk : {true, false}) {
+        const auto run = [&](auto* function) {
+          return encode(layout, rows, first_chunk, work, [&](const Screen& screen) {
+            function({work.pairs.data(), work.pair_stride, round_up(rows, kTokenGroup), pairs, rounded.data(),
+                      bias.data(), panels, true, screen});
+          });
+        };
+        const Encoded actual = run(kernels.encode_pairs);
+        CHECK(actual == run(plain_encode_pairs));
+        // These integers are bf16 numbers: fp32 must agree.
+        CHECK(actual == encode(kernels, layout, rows, weights, bias, first_chunk, work));
       }
     }
   }

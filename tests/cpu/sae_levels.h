@@ -27,7 +27,7 @@ class SimdScope {
 /// The levels that this build and processor have.
 inline std::vector<cpu::Isa> isa_levels() {
   std::vector<cpu::Isa> levels;
-  for (const cpu::Isa isa : {cpu::Isa::kScalar, cpu::Isa::kSimd128, cpu::Isa::kAvx2, cpu::Isa::kAvx512}) {
+  for (const cpu::Isa isa : cpu::kIsaLevels) {
     const SimdScope scope(isa);
     if (cpu::choose_isa() == isa) levels.push_back(isa);
   }
