@@ -35,8 +35,7 @@ void SkippedImages::finish() const {
 }
 
 void warn_of_skipped(const std::vector<SkippedImage>& skipped) {
-  for (size_t i = 0; i < std::min(skipped.size(), kNamed); ++i) warning(sentence(skipped[i]));
-  warn_of_the_rest(skipped.size());
+  if (!skipped.empty()) warning(fmt::format("{} images were skipped in all", skipped.size()));
 }
 
 }  // namespace branchsae::apps

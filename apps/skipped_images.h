@@ -26,7 +26,7 @@ class SkippedImages {
   std::vector<SkippedImage> list_;
 };
 
-/// Warnings for what the training and evaluation jobs skipped.
+/// How many the training and evaluation jobs skipped, which have warned of each by themselves.
 void warn_of_skipped(const std::vector<SkippedImage>& skipped);
 
 }  // namespace branchsae::apps

@@ -120,6 +120,48 @@ void add_sampling(OptionSet& options, TokenSampling& target) {
       [&target] { return Json(to_string(target)); });
 }
 
+void add_order(OptionSet& options, TrainOptions& train) {
+  add_read(
+      options, "--order", "auto|random|shards", "auto",
+      "of the images; shards: shard after shard through a buffer; auto: so for two tar shards or more",
+      [&train](const std::string& text) {
+        if (text != "auto" && text != "random" && text != "shards") {
+          throw InputError("must be auto, random or shards, not '" + text + "'");
+        }
+        train.order = parse_image_order(text);
+      },
+      [&train] { return Json(to_string(train.order)); });
+  options.count("--shuffle-buffer", train.shuffle_buffer, 1, (int64_t{1} << 31) - 1,
+                "images among which --order shards draws");
+}
+
+void add_augment(OptionSet& options, Augment& target) {
+  add_read(
+      options, "--augment", "none|flip|crop|flip,crop", "none",
+      "training images are mirrored at random, cut at a random place of the resized photo",
+      [&target](const std::string& text) {
+        try {
+          target = parse_augment(text);
+        } catch (const InputError&) {
+          throw InputError("must be none, flip, crop or flip,crop, not '" + text + "'");
+        }
+      },
+      [&target] { return Json(to_string(target)); });
+}
+
+void add_decode_threads(OptionSet& options, int64_t& target) {
+  const auto read = [&target](const std::string& text) {
+    const auto value = text == "auto" ? std::optional<int64_t>(0) : parse_count(text);
+    if (!value || (text != "auto" && *value < 1) || *value > 4096) {
+      throw InputError("must be auto or a whole number from 1 to 4096, not '" + text + "'");
+    }
+    target = *value;
+  };
+  add_read(options, "--decode-threads", "auto|N", "auto",
+           "threads that read images ahead of the network; auto: as many as --threads", read,
+           [&target] { return target == 0 ? Json("auto") : Json(target); });
+}
+
 void add_cache(OptionSet& options, TrainOptions& train) {
   add_read(
       options, "--cache", "DIR", "none",
@@ -217,6 +259,10 @@ constexpr std::pair<const char*, Copy> kCopies[] = {
     {"log-format", copy<&O::tensorboard>},
     {"plot", copy<&O::plot>},
     {"max-memory", copy<&O::max_memory>},
+    {"order", copy<&O::order>},
+    {"shuffle-buffer", copy<&O::shuffle_buffer>},
+    {"augment", copy<&O::augment>},
+    {"decode-threads", copy<&O::decode_threads>},
     {"strict", copy<&O::strict>},
 };
 
@@ -249,7 +295,10 @@ void add_training_options(OptionSet& options, TrainOptions& train) {
   add_sampling(options, train.sample);
   options.count("--buffer-tokens", train.buffer_tokens, 1, 1 << 30,
                 "tokens a tap that are shuffled together");
+  add_order(options, train);
+  add_augment(options, train.augment);
   add_forward_batch(options, train.forward_batch);
+  add_decode_threads(options, train.decode_threads);
   add_cache(options, train);
   options.flag("--strict", train.strict, "an unreadable image is an error");
   options.group("Checkpoints and logs");

@@ -149,7 +149,8 @@ struct ImageReader::State {
         throw Error("image reader: index " + std::to_string(claimed_slot.index) + " of a set of " +
                     std::to_string(source.size()) + " images");
       }
-      reason = source.read(claimed_slot.index, pixels_of(number), {});
+      const CropDraw draw = options.draw ? options.draw(claimed_slot.index) : CropDraw{};
+      reason = source.read(claimed_slot.index, pixels_of(number), draw);
     } catch (...) {
       error = std::current_exception();
     }

@@ -45,6 +45,15 @@ class ImageSource {
   /// Whether images are larger than what read() gives, so that a draw has windows to choose from.
   virtual bool has_room() const { return false; }
 
+  /// Tar shards that the images come from; 0 unless all of them do.
+  virtual int64_t shards() const { return 0; }
+  /// Number of the image's shard, 0 where there are none, and where in it the image begins, bytes.
+  virtual int64_t shard(int64_t) const { return 0; }
+  virtual int64_t offset(int64_t) const { return 0; }
+  /// Why the image is no longer where it was when the set was opened: its shard is gone, cut off or another
+  /// one, named. Empty where it is there, and where there are no shards. One line, thread-safe.
+  virtual std::string lost(int64_t) const { return ""; }
+
   int64_t image_bytes() const {
     return height() * width() * channels() * (format() == PixelFormat::kU8Rgb ? 1 : 4);
   }
@@ -81,6 +90,8 @@ class ImageReader {
     /// ring_bytes() of memory that outlives the reader, for all pixels it holds or delivers: pinned where a
     /// device copies from it. Null: memory of its own.
     void* memory = nullptr;
+    /// How images are cut; null: their centre. Called by the decode threads.
+    std::function<CropDraw(int64_t index)> draw{};
   };
   /// Memory that pixels take. Throws InputError when the options cannot work.
   static int64_t ring_bytes(const ImageSource& source, const Options& options);

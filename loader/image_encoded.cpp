@@ -10,9 +10,10 @@
 
 namespace branchsae::loader {
 
-EncodedImages::EncodedImages(ImageListing listing, Fetch fetch, const ImageOptions& options)
+EncodedImages::EncodedImages(ImageListing listing, Fetch fetch, const ImageOptions& options, Lost lost)
     : listing_(std::move(listing)),
       fetch_(std::move(fetch)),
+      lost_(std::move(lost)),
       resize_(options.resize),
       crop_(options.crop),
       max_pixels_(options.max_pixels),
@@ -57,6 +58,8 @@ EncodedImages::Fetch fetch_from_shard(const std::string& path, std::shared_ptr<c
                                       int64_t max_bytes) {
   if (!unpacked) {
     return [path, max_bytes](const ImageEntry& entry) {
+      // A shard that was written anew has other bytes there, which might be an image too.
+      if (std::string lost = lost_in_shard(path, entry); !lost.empty()) throw InputError(lost);
       return read_range(RegularFile(path), entry.offset, entry.bytes, max_bytes);
     };
   }

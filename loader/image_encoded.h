@@ -14,7 +14,10 @@ class EncodedImages : public ImageSource {
  public:
   /// Gives an entry's bytes, or throws with the reason. Called from any thread.
   using Fetch = std::function<std::string(const ImageEntry&)>;
-  EncodedImages(ImageListing listing, Fetch fetch, const ImageOptions& options);
+  /// Why an entry is no longer in its shard; empty when it is.
+  using Lost = std::function<std::string(const ImageEntry&)>;
+  /// `lost` is given for a tar shard, and for nothing else.
+  EncodedImages(ImageListing listing, Fetch fetch, const ImageOptions& options, Lost lost = {});
 
   int64_t size() const override { return static_cast<int64_t>(listing_.entries.size()); }
   const ImageInfo& info(int64_t index) const override { return entry(index).info; }
@@ -26,12 +29,16 @@ class EncodedImages : public ImageSource {
   std::string preparation() const override;
   std::string read(int64_t index, void* dst, const CropDraw& draw) const override;
   bool has_room() const override { return true; }
+  int64_t shards() const override { return lost_ ? 1 : 0; }
+  int64_t offset(int64_t index) const override { return entry(index).offset; }
+  std::string lost(int64_t index) const override { return lost_ ? lost_(entry(index)) : ""; }
 
  private:
   const ImageEntry& entry(int64_t index) const { return listing_.entries.at(static_cast<size_t>(index)); }
 
   ImageListing listing_;
   Fetch fetch_;
+  Lost lost_;
   int64_t resize_, crop_, max_pixels_, least_side_;
 };
 

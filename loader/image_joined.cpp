@@ -52,6 +52,30 @@ std::string JoinedImages::preparation() const {
   return text;
 }
 
+int64_t JoinedImages::shards() const {
+  int64_t sum = 0;
+  for (const auto& part : parts_) {
+    if (part->shards() == 0) return 0;
+    sum += part->shards();
+  }
+  return sum;
+}
+
+/// Parts are joined flat: a part is at most one shard.
+int64_t JoinedImages::shard(int64_t index) const {
+  return shards() == 0 ? 0 : static_cast<int64_t>(part_of(index));
+}
+
+int64_t JoinedImages::offset(int64_t index) const {
+  const size_t part = part_of(index);
+  return parts_.at(part)->offset(index - starts_.at(part));
+}
+
+std::string JoinedImages::lost(int64_t index) const {
+  const size_t part = part_of(index);
+  return parts_.at(part)->lost(index - starts_.at(part));
+}
+
 bool JoinedImages::has_room() const {
   return std::ranges::all_of(parts_, [](const auto& part) { return part->has_room(); });
 }

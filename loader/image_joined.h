@@ -19,6 +19,10 @@ class JoinedImages : public ImageSource {
   std::string fingerprint() const override;
   std::string preparation() const override;
   std::string read(int64_t index, void* dst, const CropDraw& draw) const override;
+  int64_t shards() const override;
+  int64_t shard(int64_t index) const override;
+  int64_t offset(int64_t index) const override;
+  std::string lost(int64_t index) const override;
   bool has_room() const override;
 
  private:

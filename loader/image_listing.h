@@ -12,9 +12,10 @@ namespace branchsae::loader {
 
 struct ImageEntry {
   ImageInfo info;
-  std::string path;    ///< of the file, where info.name had to be escaped; else empty
-  int64_t offset = 0;  ///< in the shard, bytes
-  int64_t bytes = -1;  ///< encoded size; -1 when unknown
+  std::string path;     ///< of the file, where info.name had to be escaped; else empty
+  int64_t offset = 0;   ///< in the shard, bytes
+  int64_t bytes = -1;   ///< encoded size; -1 when unknown
+  uint64_t header = 0;  ///< of a plain shard's image: header_mark(), so that another file is noticed
 };
 
 struct ImageListing {

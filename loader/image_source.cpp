@@ -44,9 +44,13 @@ std::unique_ptr<ImageSource> open_part(const std::string& path, const ImageOptio
       break;
   }
   Shard shard = read_shard(path, options.max_unpacked_bytes, labeller);
+  const bool in_memory = shard.unpacked != nullptr;
+  const auto lost = [path, in_memory](const ImageEntry& entry) {
+    return in_memory ? std::string() : lost_in_shard(path, entry);
+  };
   return std::make_unique<EncodedImages>(
       std::move(shard.listing), fetch_from_shard(path, std::move(shard.unpacked), options.max_file_bytes),
-      options);
+      options, lost);
 }
 
 }  // namespace

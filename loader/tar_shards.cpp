@@ -26,6 +26,7 @@ struct Member {
   std::string name;
   int64_t offset = 0;
   int64_t bytes = 0;
+  uint64_t header = 0;
 };
 
 /// Name without folders up to the first dot, folders included: WebDataset's key.
@@ -118,7 +119,11 @@ class ShardReader {
                                           printable_path(path_), printable_path(name)));
       return;
     }
-    if (compressed()) unpack(member);
+    if (compressed()) {
+      unpack(member);
+    } else {
+      member.header = header_mark(file_, member.offset);
+    }
     images.push_back(std::move(member));
   }
 
@@ -186,6 +191,28 @@ std::string label_of(const ShardReader& shard, std::string_view name) {
 
 }  // namespace
 
+uint64_t header_mark(const RegularFile& file, int64_t offset) {
+  // Name, size and time of the member, and the checksum of the whole header.
+  constexpr int64_t kMarked = 156;
+  std::string mark(kMarked, '\0');
+  file.read(offset - kTarBlock, kMarked, mark.data());
+  return std::hash<std::string>{}(mark);
+}
+
+std::string lost_in_shard(const std::string& path, const ImageEntry& entry) {
+  const std::string shard = fmt::format("shard '{}'", printable_path(path));
+  try {
+    const RegularFile file(path);
+    if (entry.offset + entry.bytes > file.size()) {
+      return fmt::format("{} was cut off at byte {}", shard, file.size());
+    }
+    if (header_mark(file, entry.offset) != entry.header) return shard + " holds something else by now";
+    return "";
+  } catch (const InputError& error) {
+    return fmt::format("{} {}", shard, error.what());
+  }
+}
+
 Shard read_shard(const std::string& path, int64_t max_unpacked_bytes, Labeller& labeller) {
   ShardReader reader(path, max_unpacked_bytes);
   reader.run();
@@ -207,6 +234,7 @@ Shard read_shard(const std::string& path, int64_t max_unpacked_bytes, Labeller& 
                                       entry.info.name);
     entry.offset = image.offset;
     entry.bytes = image.bytes;
+    entry.header = image.header;
     shard.listing.entries.push_back(std::move(entry));
   }
   if (reader.compressed()) shard.unpacked = std::make_shared<const std::string>(std::move(reader.unpacked));

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "loader/image_file.h"
 #include "loader/image_listing.h"
 
 namespace branchsae::loader {
@@ -22,6 +23,13 @@ struct Shard {
 /// Throws InputError naming tar and byte: no tar, damaged, cut off, more than max_unpacked_bytes of images in
 /// a compressed one.
 Shard read_shard(const std::string& path, int64_t max_unpacked_bytes, Labeller& labeller);
+
+/// Identifies the tar header before the member whose bytes begin at `offset`, in this process. Throws
+/// InputError.
+uint64_t header_mark(const RegularFile& file, int64_t offset);
+/// Why the plain tar at `path` no longer has the entry where read_shard found it, naming the tar; empty when
+/// it has.
+std::string lost_in_shard(const std::string& path, const ImageEntry& entry);
 
 /// By name (.tar, .tar.gz, .tgz ...) or by the magic of its first header.
 bool is_tar(const std::string& path, std::string_view head);

@@ -111,7 +111,7 @@ EvaluateResult evaluate(const Device& device, const Graph& graph, const ImageSou
         "give fewer --tap at once", [&] { return make_executor(device, sae, kTokensAtOnce, precision); }));
     targets.push_back({sae.tap, index, executors.back().get(), checked_ks(options, sae)});
   }
-  model::SkippedImages skipped(images, static_cast<int64_t>(options.images.size()), options.strict);
+  model::SkippedImages skipped(images, options.images, options.strict);
   const auto stream = device.make_stream();
   model::ImageTokens tokens(device, forward, {});
   return model::evaluate_targets(tokens, *stream, targets, options.images, skipped, callbacks);

@@ -46,10 +46,11 @@ Program compile(const Device& device, const Graph& graph, const ImageSource& sou
 
 ImageForward::ImageForward(const Device& device, const Graph& graph, const ImageSource& source,
                            const std::vector<std::string>& taps, int64_t batch, NetworkPrecision precision,
-                           ConvAlgorithm conv)
+                           ConvAlgorithm conv, int decode_threads)
     : device_(device),
       source_(source),
       batch_(std::clamp<int64_t>(batch, 1, std::max<int64_t>(source.size(), 1))),
+      decode_threads_(decode_threads > 0 ? decode_threads : std::max(1, device.backend().threads())),
       program_(compile(device, graph, source, taps, batch_, precision, conv)),
       pixels_(device.backend(), batch_ * source.image_bytes(), false, "images") {
   if (!device.backend().is_host()) {
@@ -66,7 +67,7 @@ ImageForward::ImageForward(const Device& device, const Graph& graph, const Image
 ImageReader::Options ImageForward::reader_options() const {
   ImageReader::Options options;
   options.batch = batch_;
-  options.threads = std::max(1, device_.backend().threads());
+  options.threads = decode_threads_;
   options.batches_ahead = kBatchesAhead;
   if (!device_.backend().is_host()) {
     const int64_t batches = kPinnedBytes / std::max<int64_t>(batch_ * source_.image_bytes(), 1);
@@ -75,13 +76,19 @@ ImageReader::Options ImageForward::reader_options() const {
   return options;
 }
 
-std::unique_ptr<ImageForward::Reading> ImageForward::read(const std::vector<int64_t>& images) {
-  if (ahead_ != nullptr && ahead_->images == images) return std::move(ahead_);
+std::unique_ptr<ImageForward::Reading> ImageForward::read(const std::vector<int64_t>& images, int64_t epoch) {
+  if (ahead_ != nullptr && ahead_->images == images && ahead_->epoch == epoch) return std::move(ahead_);
   close(ahead_);  // its threads write to the memory that the next one gets
   auto reading = std::make_unique<Reading>();
   reading->images = images;
+  reading->epoch = epoch;
   ImageReader::Options options = reader_options();
   options.memory = decoded_.data();
+  if (augment_.any() && epoch != kCentre) {
+    options.draw = [augment = augment_, seed = augment_seed_, epoch](int64_t image) {
+      return draw_crop(augment, seed, epoch, image);
+    };
+  }
   options.on_unreadable = [this](int64_t index, const std::string& reason) { on_unreadable_(index, reason); };
   const auto next_index = [at = reading.get()] {
     return at->drawn < at->images.size() ? at->images[at->drawn++] : int64_t{-1};
@@ -102,14 +109,19 @@ ReaderTimes ImageForward::reader_times() const {
   return times;
 }
 
-void ImageForward::prefetch(const std::vector<int64_t>& images) {
-  if (!device_.backend().is_host() && !images.empty()) ahead_ = read(images);
+void ImageForward::augment(const Augment& augment, uint64_t seed) {
+  augment_ = augment;
+  augment_seed_ = seed;
+}
+
+void ImageForward::prefetch(const std::vector<int64_t>& images, int64_t epoch) {
+  if (!device_.backend().is_host() && !images.empty()) ahead_ = read(images, epoch);
 }
 
 bool ImageForward::run(Stream& stream, const std::vector<int64_t>& images,
-                       const ImageReader::OnUnreadable& on_unreadable, const Visit& visit) {
+                       const ImageReader::OnUnreadable& on_unreadable, const Visit& visit, int64_t epoch) {
   on_unreadable_ = on_unreadable;
-  reading_ = read(images);
+  reading_ = read(images, epoch);
   const Closing closing([this] { close(reading_); });
   ImageBatch batch;
   while (reading_->reader->next(batch)) {

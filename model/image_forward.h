@@ -7,6 +7,7 @@
 
 #include "engine/device.h"
 #include "engine/images.h"
+#include "model/image_draw.h"
 #include "model/upload_ring.h"
 
 namespace branchsae::model {
@@ -16,21 +17,27 @@ class ImageForward {
   using Visit = std::function<bool(const std::vector<int64_t>& indices)>;
 
   /// Compiles the network and runs it once on a blank image, which tells the taps' grids.
+  /// decode_threads: 0: as many as the device has host threads.
   /// Throws InputError when 8-bit images meet a graph whose preprocessing is undecided.
   ImageForward(const Device& device, const Graph& graph, const ImageSource& source,
                const std::vector<std::string>& taps, int64_t batch,
                NetworkPrecision precision = NetworkPrecision::kAuto,
-               ConvAlgorithm conv = ConvAlgorithm::kAuto);
+               ConvAlgorithm conv = ConvAlgorithm::kAuto, int decode_threads = 0);
+
+  /// How run() cuts the images of an epoch from here on.
+  void augment(const Augment& augment, uint64_t seed);
 
   /// Reads `images` in order and runs them in batches; for each one `visit` gets its readable images'
   /// indices, and tokens() their tokens for what it enqueues on `stream`. Stops and returns false as soon as
   /// `visit` does. Images are decoded, uploaded and run ahead of one another; when a batch is visited, what
   /// the visit before last enqueued is done. Nothing waits for the work on `stream` at the end.
+  /// epoch: images are cut as drawn for it; kCentre: as they are for every other use.
   bool run(Stream& stream, const std::vector<int64_t>& images, const ImageReader::OnUnreadable& on_unreadable,
-           const Visit& visit);
+           const Visit& visit, int64_t epoch = kCentre);
+  static constexpr int64_t kCentre = -1;
 
   /// Starts to decode what the next run() will ask for, where the device leaves the processor the time.
-  void prefetch(const std::vector<int64_t>& images);
+  void prefetch(const std::vector<int64_t>& images, int64_t epoch = kCentre);
 
   const std::vector<Tap>& taps() const { return program_.taps(); }
   /// Tokens of one image.
@@ -51,11 +58,12 @@ class ImageForward {
  private:
   struct Reading {
     std::vector<int64_t> images;
+    int64_t epoch = kCentre;
     size_t drawn = 0;
     std::unique_ptr<ImageReader> reader;
   };
   ImageReader::Options reader_options() const;
-  std::unique_ptr<Reading> read(const std::vector<int64_t>& images);
+  std::unique_ptr<Reading> read(const std::vector<int64_t>& images, int64_t epoch);
   /// Drops it, but for its times.
   void close(std::unique_ptr<Reading>& reading);
   void run_batch(Stream& stream, const void* pixels, int64_t count);
@@ -65,6 +73,9 @@ class ImageForward {
   Device device_;
   const ImageSource& source_;
   int64_t batch_;
+  int decode_threads_;
+  Augment augment_;
+  uint64_t augment_seed_ = 0;
   Program program_;
   DeviceMemory decoded_;  ///< pinned: what readers decode into; unset where the device is the host
   UploadRing pixels_;

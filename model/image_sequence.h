@@ -1,8 +1,10 @@
 #pragma once
-/// The endless order in which images train: one random permutation after the other.
+/// The endless order in which images train: one permutation after the other.
 #include <cstddef>
 #include <cstdint>
 #include <vector>
+
+#include "model/image_order.h"
 
 namespace branchsae::model {
 
@@ -12,7 +14,10 @@ enum class RandomUse : uint64_t {
   kEpochOrder = 2,
   kRoundOrder = 3,
   kPositions = 4,
-  kNormPositions = 5
+  kNormPositions = 5,
+  kAugment = 6,
+  kShardOrder = 7,
+  kShuffleBuffer = 8
 };
 constexpr uint64_t random_stream(RandomUse use, uint64_t what) {
   return static_cast<uint64_t>(use) << 56 | (what & ((uint64_t{1} << 56) - 1));
@@ -32,8 +37,10 @@ class ImageSequence {
     int64_t epoch = 0;
   };
 
-  /// images: not empty.
+  /// Random orders. images: not empty.
   ImageSequence(std::vector<int64_t> images, uint64_t seed);
+  /// Orders by shards (order_by_shards); `shards` hold the places of `images`.
+  ImageSequence(std::vector<int64_t> images, ShardPlaces shards, int64_t buffer, uint64_t seed);
   Entry next();
   SequencePlace place() const { return place_; }
   void seek(SequencePlace place);
@@ -41,6 +48,8 @@ class ImageSequence {
 
  private:
   std::vector<int64_t> images_;
+  ShardPlaces shards_;  ///< empty: random orders
+  int64_t buffer_ = 0;
   uint64_t seed_;
   SequencePlace place_;
   std::vector<int32_t> order_;  ///< of epoch order_epoch_

@@ -63,7 +63,7 @@ float* ImageTokens::host_tokens(size_t tap, int64_t place) const {
   return group_ + offsets_[tap] + place * taps_[tap].positions * taps_[tap].width;
 }
 
-void ImageTokens::prefetch(const std::vector<int64_t>& images) {
+void ImageTokens::prefetch(const std::vector<int64_t>& images, int64_t epoch) {
   std::vector<int64_t> missing;
   for (const int64_t image : images) {
     if (options_.disk != nullptr && options_.disk->holds(image)) {
@@ -72,25 +72,25 @@ void ImageTokens::prefetch(const std::vector<int64_t>& images) {
       missing.push_back(image);
     }
   }
-  forward_.prefetch(missing);
+  forward_.prefetch(missing, epoch);
 }
 
 bool ImageTokens::run(Stream& stream, const std::vector<int64_t>& images,
-                      const ImageReader::OnUnreadable& on_unreadable, const Visit& visit) {
-  if (options_.disk == nullptr) return run_network(stream, images, on_unreadable, visit);
+                      const ImageReader::OnUnreadable& on_unreadable, const Visit& visit, int64_t epoch) {
+  if (options_.disk == nullptr) return run_network(stream, images, on_unreadable, visit, epoch);
   std::vector<int64_t> kept, missing;
   for (const int64_t image : images) (options_.disk->holds(image) ? kept : missing).push_back(image);
   return run_disk(stream, kept, missing, visit) &&
-         (missing.empty() || run_network(stream, missing, on_unreadable, visit));
+         (missing.empty() || run_network(stream, missing, on_unreadable, visit, epoch));
 }
 
 /// What the disk has is checked before, so that one bad record does not split the batches.
 bool ImageTokens::run_in_order(Stream& stream, const std::vector<int64_t>& images,
                                const ImageReader::OnUnreadable& on_unreadable, const Visit& visit) {
-  if (!reads_all(images)) return run_network(stream, images, on_unreadable, visit);
+  if (!reads_all(images)) return run_network(stream, images, on_unreadable, visit, ImageForward::kCentre);
   std::vector<int64_t> failed;
   if (!run_disk(stream, images, failed, visit)) return false;
-  return failed.empty() || run_network(stream, failed, on_unreadable, visit);
+  return failed.empty() || run_network(stream, failed, on_unreadable, visit, ImageForward::kCentre);
 }
 
 bool ImageTokens::reads_all(const std::vector<int64_t>& images) {
@@ -112,12 +112,16 @@ std::vector<std::span<const int64_t>> ImageTokens::groups(const std::vector<int6
 }
 
 bool ImageTokens::run_network(Stream& stream, const std::vector<int64_t>& images,
-                              const ImageReader::OnUnreadable& on_unreadable, const Visit& visit) {
-  return forward_.run(stream, images, on_unreadable, [&](const std::vector<int64_t>& batch) {
-    sent_ = nullptr;
-    if (uses_host()) take_batch(stream, batch);
-    return visit(batch);
-  });
+                              const ImageReader::OnUnreadable& on_unreadable, const Visit& visit,
+                              int64_t epoch) {
+  return forward_.run(
+      stream, images, on_unreadable,
+      [&](const std::vector<int64_t>& batch) {
+        sent_ = nullptr;
+        if (uses_host()) take_batch(stream, batch);
+        return visit(batch);
+      },
+      epoch);
 }
 
 /// The batch that the network has just run: to the host and, where it is kept, to the disk.

@@ -25,13 +25,13 @@ class ImageTokens {
 
   /// As ImageForward::run, but for the order: images that the disk has come first.
   bool run(Stream& stream, const std::vector<int64_t>& images, const ImageReader::OnUnreadable& on_unreadable,
-           const Visit& visit);
+           const Visit& visit, int64_t epoch = ImageForward::kCentre);
   /// In the order given, and in batches that do not depend on what the disk has: all images are read from
   /// there, or all go through the network.
   bool run_in_order(Stream& stream, const std::vector<int64_t>& images,
                     const ImageReader::OnUnreadable& on_unreadable, const Visit& visit);
   /// What the next run() will ask for.
-  void prefetch(const std::vector<int64_t>& images);
+  void prefetch(const std::vector<int64_t>& images, int64_t epoch = ImageForward::kCentre);
 
   const std::vector<Tap>& taps() const { return forward_.taps(); }
   int64_t positions(size_t tap) const { return forward_.positions(tap); }
@@ -47,7 +47,7 @@ class ImageTokens {
  private:
   bool uses_host() const { return options_.disk != nullptr || options_.norms; }
   bool run_network(Stream& stream, const std::vector<int64_t>& images,
-                   const ImageReader::OnUnreadable& on_unreadable, const Visit& visit);
+                   const ImageReader::OnUnreadable& on_unreadable, const Visit& visit, int64_t epoch);
   bool run_disk(Stream& stream, const std::vector<int64_t>& images, std::vector<int64_t>& failed,
                 const Visit& visit);
   bool reads_all(const std::vector<int64_t>& images);

@@ -125,7 +125,7 @@ void TokenRounds::prefetch() {
     if (!candidate.kept) to_read.push_back(candidate.image);
   }
   sequence_.seek(place);
-  tokens_.prefetch(to_read);
+  tokens_.prefetch(to_read, place.epoch);
 }
 
 const std::vector<View<const float, 2>>& TokenRounds::batches(Stream& stream) {
@@ -231,16 +231,19 @@ bool TokenRounds::read_pass(Stream& stream, std::vector<Candidate>& candidates, 
     skipped_.add(image, reason);
     by_image.at(image)->readable = false;
   };
-  return tokens_.run(stream, to_read, on_unreadable, [&](const std::vector<int64_t>& images) {
-    Candidates batch;
-    for (int64_t image : images) batch.push_back(by_image.at(image));
-    note_norms(batch);
-    place_batch(stream, batch);
-    keep(stream, batch);
-    forget_norms(batch);
-    done += static_cast<int64_t>(images.size());
-    return on_images(done, sizes_.images);
-  });
+  return tokens_.run(
+      stream, to_read, on_unreadable,
+      [&](const std::vector<int64_t>& images) {
+        Candidates batch;
+        for (int64_t image : images) batch.push_back(by_image.at(image));
+        note_norms(batch);
+        place_batch(stream, batch);
+        keep(stream, batch);
+        forget_norms(batch);
+        done += static_cast<int64_t>(images.size());
+        return on_images(done, sizes_.images);
+      },
+      candidates.front().epoch);
 }
 
 std::vector<TokenRounds::Run> TokenRounds::runs(const Candidates& images) const {

@@ -60,6 +60,7 @@ void TrainJob::continue_run(RunFolder& folder) {
                                  folder.path().string(), recorded.preprocess, info_.preprocess));
   }
   if (options_.forward_batch == 0) options_.forward_batch = recorded.options.forward_batch;
+  if (options_.order == ImageOrder::kAuto) options_.order = recorded.options.order;
   check_same_options(recorded.options, options_);
   recorded_precision_ = recorded.options.precision;
   info_.round_images = recorded.round_images;
@@ -90,11 +91,15 @@ RunInfo TrainJob::member_info(const Graph& graph, const TrainOptions& options) c
 }
 
 void TrainJob::plan(const Graph& graph, const ImageSource& images) {
+  options_.order = resolve_order(options_.order, images);
+  check_augment(images, options_.augment);
   split_ = plan_split(images, options_);
   forward_ = with_memory_advice("lower --forward-batch", [&] {
     return std::make_unique<ImageForward>(device_, graph, images, options_.taps, options_.forward_batch,
-                                          network_precision(*options_.precision), options_.conv);
+                                          network_precision(*options_.precision), options_.conv,
+                                          static_cast<int>(options_.decode_threads));
   });
+  forward_->augment(options_.augment, options_.seed);
   const int64_t positions = plan_positions(*forward_, options_);
   options_.tokens = plan_tokens(options_, static_cast<int64_t>(split_.train.size()), positions);
   options_.epochs = 0;
@@ -110,13 +115,13 @@ void TrainJob::plan(const Graph& graph, const ImageSource& images) {
     memory.add_autoencoders(device_, member->info().options, member->info().taps);
   check_memory(device_, options_, memory);
   const auto train_images = static_cast<int64_t>(split_.train.size());
-  skipped_ = std::make_unique<SkippedImages>(images, train_images, options_.strict);
-  skipped_held_out_ =
-      std::make_unique<SkippedImages>(images, static_cast<int64_t>(split_.held_out.size()), options_.strict);
+  skipped_ = std::make_unique<SkippedImages>(images, split_.train, options_.strict);
+  skipped_held_out_ = std::make_unique<SkippedImages>(images, split_.held_out, options_.strict);
   stream_ = device_.make_stream();
   for (const auto& member : members_) {
     RunInfo& info = member->info();
     info.options.tokens = options_.tokens;
+    info.options.order = options_.order;
     info.options.epochs = 0;
     info.round_images = sizes_.images;
     info.total_steps = total_steps_;
@@ -126,8 +131,8 @@ void TrainJob::plan(const Graph& graph, const ImageSource& images) {
   rounds_ = with_memory_advice("lower --buffer-tokens, or train fewer --tap at once", [&] {
     tokens_ = std::make_unique<ImageTokens>(
         device_, *forward_, ImageTokens::Options{disk_.get(), options_.sample == TokenSampling::kNorm});
-    return std::make_unique<TokenRounds>(device_, *tokens_, *skipped_,
-                                         ImageSequence(split_.train, options_.seed), sizes_, options_.seed);
+    return std::make_unique<TokenRounds>(
+        device_, *tokens_, *skipped_, plan_sequence(images, split_.train, options_), sizes_, options_.seed);
   });
   rounds_->keep_activations(plan_cache(device_, options_, sizes_, memory, train_images, total_steps_));
 }

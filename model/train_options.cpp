@@ -101,11 +101,18 @@ void check_options(const TrainOptions& options) {
   check_range("positions-per-image", options.positions_per_image, 0, kMost);
   check_range("buffer-tokens", options.buffer_tokens, 1, int64_t{1} << 30);
   check_range("forward-batch", options.forward_batch, 0, 4096);
+  check_range("shuffle-buffer", options.shuffle_buffer, 1, kMost);
+  check_range("decode-threads", options.decode_threads, 0, 4096);
   check_range("log-every", options.log_every, 1, int64_t{1} << 50);
   check_range("cache-size", options.cache_size, 0, std::numeric_limits<int64_t>::max());
   check_range("max-memory", options.max_memory, 0, std::numeric_limits<int64_t>::max());
   if (options.cache_precision != CachePrecision::kF32 && options.cache.empty()) {
     throw InputError("--cache-precision bf16 is that of a cache on disk; name its folder with --cache");
+  }
+  if (options.augment.any() && !options.cache.empty()) {
+    throw InputError(
+        fmt::format("--augment {} changes an image's activations from epoch to epoch: leave out --cache",
+                    to_string(options.augment)));
   }
   check_sweep(options);
 }
@@ -133,6 +140,9 @@ std::string to_json(const TrainOptions& options) {
                   {"positions-per-image", options.positions_per_image},
                   {"sample", to_string(options.sample)},
                   {"buffer-tokens", options.buffer_tokens},
+                  {"order", to_string(options.order)},
+                  {"shuffle-buffer", options.shuffle_buffer},
+                  {"augment", to_string(options.augment)},
                   {"forward-batch", options.forward_batch},
                   {"seed", options.seed},
                   {"cache", options.cache.string()},
@@ -143,6 +153,7 @@ std::string to_json(const TrainOptions& options) {
                   {"log-format", options.tensorboard ? "tensorboard" : "jsonl"},
                   {"plot", options.plot},
                   {"max-memory", options.max_memory},
+                  {"decode-threads", options.decode_threads},
                   {"strict", options.strict},
                   {"sweep", sweep_json(options.sweep)}};
   return json.dump();
@@ -184,7 +195,11 @@ TrainOptions train_options_from_json(const std::string& text, const std::string&
   options.tensorboard = json.contains("log-format") && string("log-format") == "tensorboard";
   options.plot = json.contains("plot") && json_field<bool>(json, "plot", where);
   options.max_memory = integer("max-memory");
-  // Earlier versions had none of these.
+  // Earlier versions had none of these; they drew every order at random.
+  options.order = json.contains("order") ? parse_image_order(string("order")) : ImageOrder::kRandom;
+  if (json.contains("shuffle-buffer")) options.shuffle_buffer = integer("shuffle-buffer");
+  if (json.contains("augment")) options.augment = parse_augment(string("augment"));
+  if (json.contains("decode-threads")) options.decode_threads = integer("decode-threads");
   if (json.contains("conv")) options.conv = parse_conv_algorithm(string("conv"));
   if (json.contains("sample")) options.sample = parse_token_sampling(string("sample"));
   if (json.contains("cache")) {

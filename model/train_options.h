@@ -8,6 +8,8 @@
 
 #include "engine/network.h"
 #include "model/cache_numbers.h"
+#include "model/image_draw.h"
+#include "model/image_order.h"
 #include "model/sae_trainer.h"
 #include "model/token_sample.h"
 
@@ -69,6 +71,9 @@ struct TrainOptions {
       0;  ///< 0: all. Taps on different grids always take as many as the smallest has
   TokenSampling sample = TokenSampling::kUniform;  ///< how they are drawn where not all are taken
   int64_t buffer_tokens = 262'144;                 ///< tokens per tap that are shuffled together
+  ImageOrder order = ImageOrder::kAuto;
+  int64_t shuffle_buffer = 4096;  ///< images, with ImageOrder::kShards
+  Augment augment;                ///< of training images; nothing is kept of what is drawn anew each epoch
   int64_t forward_batch = 0;  ///< images per forward pass; 0: kHostForwardBatch, on a GPU kDeviceForwardBatch
   uint64_t seed = 0;
   CachePrecision cache_precision = CachePrecision::kF32;  ///< of all tokens, when there is a cache on disk
@@ -82,6 +87,7 @@ struct TrainOptions {
                                 ///< machine's, and what a GPU has left
   std::filesystem::path cache;  ///< folder that keeps tokens for later runs; empty: none
   int64_t cache_size = 0;       ///< bytes it may take; 0: four fifths of what is free
+  int64_t decode_threads = 0;   ///< 0: as many as the device has host threads
   bool strict = false;          ///< an unreadable image is an error
 };
 

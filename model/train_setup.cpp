@@ -22,9 +22,9 @@ constexpr std::array<std::string_view, 9> kReserved{
     "", ".", "..", "checkpoints", "sweep", "lock", "run.json", "checkpoint.json", "visualize"};
 
 /// Options that may differ when a run goes on: the total, and what does not change the result.
-constexpr std::array<std::string_view, 11> kFree{"tokens",     "epochs", "checkpoint-every", "log-every",
-                                                 "log-format", "plot",   "max-memory",       "precision",
-                                                 "strict",     "cache",  "cache-size"};
+constexpr std::array<std::string_view, 12> kFree{
+    "tokens",     "epochs",    "checkpoint-every", "log-every", "log-format", "plot",
+    "max-memory", "precision", "strict",           "cache",     "cache-size", "decode-threads"};
 
 /// FNV-1a.
 uint64_t hash_of(std::string_view name) {
@@ -75,6 +75,20 @@ ImageSplit plan_split(const ImageSource& images, const TrainOptions& options) {
                     images.size(), options.holdout));
   }
   return split;
+}
+
+ImageSequence plan_sequence(const ImageSource& images, const std::vector<int64_t>& train,
+                            const TrainOptions& options) {
+  if (options.order == ImageOrder::kRandom) return {train, options.seed};
+  return {train, places_by_shard(images, train), options.shuffle_buffer, options.seed};
+}
+
+void check_augment(const ImageSource& images, const Augment& augment) {
+  if (!augment.crop || images.has_room()) return;
+  throw InputError(
+      fmt::format("--augment {}: the images are arrays of the network's own size, with no room for other "
+                  "crops; flip works on them",
+                  to_string(augment)));
 }
 
 int64_t plan_positions(const ImageForward& forward, const TrainOptions& options) {
@@ -214,6 +228,11 @@ CacheBudget plan_cache(const Device& device, const TrainOptions& options, const 
                        const MemoryPlan& plan, int64_t train_images, int64_t total_steps) {
   const int64_t rounds = (total_steps + sizes.batches() - 1) / sizes.batches();
   if (rounds <= train_images / sizes.images) return {};
+  if (options.augment.any()) {
+    log(LogLevel::kDebug, fmt::format("activations are not kept: --augment {} changes them in every epoch",
+                                      to_string(options.augment)));
+    return {};
+  }
   const bool given = options.max_memory > 0;
   const auto left = [&](int64_t of) {
     return static_cast<int64_t>(std::max(0.0, static_cast<double>(of) - plan.bytes()));

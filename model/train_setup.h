@@ -19,6 +19,13 @@ std::vector<RunTap> plan_taps(const Graph& graph, const TrainOptions& options);
 /// Splits the images; throws InputError when none is left to train on, warns when none is held out.
 ImageSplit plan_split(const ImageSource& images, const TrainOptions& options);
 
+/// In which order the images train; options.order is settled.
+ImageSequence plan_sequence(const ImageSource& images, const std::vector<int64_t>& train,
+                            const TrainOptions& options);
+
+/// Throws InputError when the images cannot be cut as asked.
+void check_augment(const ImageSource& images, const Augment& augment);
+
 /// Tokens per image that every tap gives: as many as the smallest grid has, or as asked.
 int64_t plan_positions(const ImageForward& forward, const TrainOptions& options);
 

@@ -109,7 +109,7 @@ FeatureScan scan_features(const Device& device, const Graph& graph, const ImageS
   Encoder encoder(device, sae, k, forward->batch() * positions, precision);
   InputSums input{std::vector<double>(static_cast<size_t>(width)), 0, 0};
   FeatureScan scan{.scores = ImageScores(sae.spec.n, positions), .grid = forward->grid(0)};
-  model::SkippedImages skipped(images, static_cast<int64_t>(options.images.size()), options.strict);
+  model::SkippedImages skipped(images, options.images, options.strict);
   const auto stream = device.make_stream();
   const auto on_unreadable = [&](int64_t image, const std::string& reason) { skipped.add(image, reason); };
   scan.stopped =

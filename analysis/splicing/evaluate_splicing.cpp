@@ -66,7 +66,7 @@ class SplicingJob {
         callbacks_(callbacks),
         stream_(device.make_stream()),
         scores_(find_class_scores(graph)),
-        skipped_(images, static_cast<int64_t>(options.images.size()), options.strict) {
+        skipped_(images, options_.images, options.strict) {
     const SaePrecision precision = offered_precision(device.backend(), options.precision);
     result_.evaluations.resize(saes.size());
     std::vector<std::string> taps{scores_.name};

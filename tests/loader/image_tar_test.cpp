@@ -240,7 +240,7 @@ TEST_CASE("a shard that changes after it was opened gives reasons, not garbage")
   write_tar(tar, {{"a.png", colour(1)}, {"b.png", colour(2)}});
   const auto source = open_images(tar.string(), kSmall);
   write_bytes(tar, read_all(tar).substr(0, 600));
-  CHECK(contains(red_of(*source, 1), "too early"));
+  CHECK(contains(red_of(*source, 1), "was cut off at byte"));
   fs::remove(tar);
   CHECK(contains(red_of(*source, 0), "does not exist"));
 }
@@ -251,4 +251,42 @@ TEST_CASE("a tar without images is refused") {
   CHECK(contains(refusal_of((folder / "t.tar").string()), "no image in"));
   write_bytes(folder / "zeros.tar", std::string(10240, '\0'));
   CHECK(contains(refusal_of((folder / "zeros.tar").string()), "no image in"));
+}
+
+TEST_CASE("a shard that goes, is cut off or replaced loses its images, and says which and why") {
+  const fs::path folder = temporary_folder();
+  const fs::path first = folder / "a.tar", second = folder / "b.tar";
+  write_tar(first, {{"1.png", colour(1)}, {"2.png", colour(2)}, {"3.png", colour(3)}});
+  write_tar(second, {{"z.png", colour(4)}, {"y.png", colour(5)}});
+  const auto source = open_images((folder / "{a,b}.tar").string(), kSmall);
+  CHECK(source->shards() == 2);
+  REQUIRE(source->size() == 5);
+  CHECK(source->shard(2) == 0);
+  CHECK(source->shard(3) == 1);
+  CHECK(source->offset(3) > source->offset(4));  // sorted by name, y stands behind z in the file
+  for (int64_t i = 0; i < 5; ++i) CHECK(source->lost(i).empty());
+
+  const std::string bytes = read_all(first), name = "shard '" + first.string() + "'";
+  write_bytes(first, bytes.substr(0, static_cast<size_t>(source->offset(1)) + 10));
+  CHECK(red_of(*source, 0) == "1");
+  CHECK(source->lost(0).empty());
+  for (const int64_t i : {1, 2}) {
+    CHECK(red_of(*source, i) == name + " was cut off at byte " + std::to_string(source->offset(1) + 10));
+    CHECK(source->lost(i) == red_of(*source, i));
+  }
+  // Another shard of that name, with images where images were.
+  write_tar(first, {{"7.png", colour(7)}, {"8.png", colour(8)}, {"3.png", colour(3)}});
+  CHECK(red_of(*source, 0) == name + " holds something else by now");
+  CHECK(red_of(*source, 1) == name + " holds something else by now");
+  fs::remove(first);
+  CHECK(red_of(*source, 0) == name + " does not exist");
+  write_bytes(first, bytes);
+  for (int64_t i = 0; i < 3; ++i) CHECK(red_of(*source, i) == std::to_string(i + 1));
+  CHECK(red_of(*source, 4) == "4");
+
+  const auto mixed = open_images((folder / "a.tar").string() + "," + (folder / "b.tar").string(), kSmall);
+  CHECK(mixed->shards() == 2);
+  write_bytes(folder / "single.png", colour(9));
+  CHECK(open_images(std::vector<std::string>{first.string(), (folder / "single.png").string()}, kSmall)
+            ->shards() == 0);
 }

@@ -195,12 +195,15 @@ Graph fake_graph() {
   return graph;
 }
 
-FakeImages::FakeImages(int64_t count, uint64_t seed) : seed_(seed) {
+FakeImages::FakeImages(int64_t count, uint64_t seed)
+    : seed_(seed), drawn_(std::make_unique<std::atomic<bool>[]>(static_cast<size_t>(count))) {
   for (int64_t i = 0; i < count; ++i) infos_.push_back({"image" + std::to_string(i) + ".jpg", -1});
 }
 
 std::string FakeImages::read(int64_t index, void* dst, const CropDraw& draw) const {
   ++reads;
+  if (draw.x != 0.5 || draw.y != 0.5 || draw.flip) drawn_[static_cast<size_t>(index)] = true;
+  if (std::string reason = lost(index); !reason.empty()) return reason;
   if (const auto found = unreadable.find(index); found != unreadable.end()) return found->second;
   auto* pixels = static_cast<float*>(dst);
   Random random(seed_, static_cast<uint64_t>(index));

@@ -46,17 +46,28 @@ class FakeImages : public ImageSource {
   std::string fingerprint() const override {
     return "fake-" + std::to_string(seed_) + "-" + std::to_string(size());
   }
+  int64_t shards() const override { return shard_size > 0 ? (size() + shard_size - 1) / shard_size : 0; }
+  int64_t shard(int64_t index) const override { return shard_size > 0 ? index / shard_size : 0; }
+  int64_t offset(int64_t index) const override { return index; }
+  std::string lost(int64_t index) const override {
+    return index >= lost_from && index < lost_to ? "gone" : "";
+  }
   bool has_room() const override { return room; }
   std::string read(int64_t index, void* dst, const CropDraw& draw) const override;
 
   bool room = true;
+  int64_t shard_size = 0;              ///< > 0: images come from shards of this many
+  int64_t lost_from = 0, lost_to = 0;  ///< whose shard lost them; they cannot be read either
   std::map<int64_t, std::string> unreadable;
+  /// Whether an image was ever read but for its centre.
+  bool drawn(int64_t index) const { return drawn_[static_cast<size_t>(index)].load(); }
   std::map<int64_t, float> poisoned;  ///< images whose first pixels are this value
   mutable std::atomic<int64_t> reads{0};
 
  private:
   uint64_t seed_;
   std::vector<ImageInfo> infos_;
+  std::unique_ptr<std::atomic<bool>[]> drawn_;
 };
 
 }  // namespace branchsae::test

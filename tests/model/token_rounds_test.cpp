@@ -25,6 +25,7 @@ struct Fixture {
   test::FakeImages& images;
   ImageForward forward;
   ImageTokens tokens;
+  std::vector<int64_t> considered;
   SkippedImages skipped;
   RoundSizes sizes;
   TokenRounds rounds;
@@ -36,7 +37,8 @@ struct Fixture {
         images(source),
         forward(device, graph, source, taps, 4),
         tokens(device, forward, {nullptr, round_sizes.sample == TokenSampling::kNorm}),
-        skipped(source, source.size(), false),
+        considered(all(source)),
+        skipped(source, considered, false),
         sizes(round_sizes),
         rounds(device, tokens, skipped, ImageSequence(all(source), 3), sizes, 3) {
     rounds.keep_activations(budget);
@@ -242,7 +244,8 @@ TEST_CASE("more than half unreadable is an error, exactly half is not") {
   images.unreadable[5] = "broken";
   Fixture most(images, {"a"}, {.batch = 24, .positions = 16, .images = 6}, kMuch);
   CHECK_THROWS_AS(most.rounds.prepare(*most.stream, [](int64_t, int64_t) { return true; }), InputError);
-  SkippedImages strict(images, 6, true);
+  const std::vector<int64_t> considered = Fixture::all(images);
+  SkippedImages strict(images, considered, true);
   CHECK_THROWS_AS(strict.add(0, "broken"), InputError);
 }
 

@@ -21,6 +21,10 @@ TEST_CASE("options go through JSON unchanged") {
   options.seed = ~uint64_t{0};
   options.checkpoint_every = {0, 90};
   options.strict = true;
+  options.order = ImageOrder::kShards;
+  options.shuffle_buffer = 77;
+  options.augment = {.flip = true, .crop = true};
+  options.decode_threads = 3;
   options.precision = SaePrecision::kBf16;
   options.conv = ConvAlgorithm::kDirect;
   const std::string json = to_json(options);
