@@ -10,6 +10,7 @@
 #include "apps/signals.h"
 #include "engine/error.h"
 #include "engine/memory_advice.h"
+#include "engine/network_checks.h"
 
 namespace branchsae::apps {
 namespace {
@@ -28,6 +29,7 @@ Program compile(const Device& device, const Graph& graph, const ImageSource& ima
   compile_options.height = images.height();
   compile_options.width = images.width();
   compile_options.precision = options.precision;
+  compile_options.conv = options.conv;
   options.batch = std::max<int64_t>(1, std::min(options.batch, images.size()));
   while (true) {
     compile_options.max_batch = options.batch;
@@ -54,6 +56,20 @@ NetworkPrecision parse_precision(const std::string& word) {
   if (word == "tf32") return NetworkPrecision::kTf32;
   if (word == "fp16") return NetworkPrecision::kF16;
   return word == "bf16" ? NetworkPrecision::kBf16 : NetworkPrecision::kF32;
+}
+
+void add_conv(OptionSet& options, std::string& target) {
+  options.choice("--conv", target, {"auto", "direct"},
+                 "of the network; direct: no Winograd, slower on a CPU");
+}
+
+void add_conv_of_run(OptionSet& options, std::string& target) {
+  options.choice("--conv", target, {"trained", "auto", "direct"},
+                 "of the network; trained: as in training, direct: no Winograd");
+}
+
+ConvAlgorithm conv_of_run(const std::string& word, ConvAlgorithm recorded) {
+  return word == "trained" ? recorded : parse_conv_algorithm(word);
 }
 
 ForwardPass::ForwardPass(const Device& device, const Graph& graph, const ImageSource& images,

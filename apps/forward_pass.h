@@ -19,11 +19,18 @@ struct ForwardOptions {
   bool progress = true;
   std::string title;  ///< of the progress bar
   NetworkPrecision precision = NetworkPrecision::kAuto;
+  ConvAlgorithm conv = ConvAlgorithm::kAuto;
 };
 
 /// --precision of commands that only run the network; its words are read by parse_precision().
 void add_network_precision(OptionSet& options, std::string& target);
 NetworkPrecision parse_precision(const std::string& word);
+
+/// --conv of commands that start from a model.
+void add_conv(OptionSet& options, std::string& target);
+/// --conv of commands that start from a run: its own, unless another is named.
+void add_conv_of_run(OptionSet& options, std::string& target);
+ConvAlgorithm conv_of_run(const std::string& word, ConvAlgorithm recorded);
 
 class ForwardPass {
  public:

@@ -4,6 +4,7 @@
 
 #include "apps/numbers.h"
 #include "engine/error.h"
+#include "engine/network_checks.h"
 
 namespace branchsae::apps {
 namespace {
@@ -96,6 +97,14 @@ void add_precision(OptionSet& options, std::optional<SaePrecision>& target) {
   add_read(options, "--precision", "fp32|tf32|bf16", "fp32, on a GPU bf16",
            "of the products, also the network's; weights, sums and Adam stay fp32", read,
            [&target] { return target ? Json(to_string(*target)) : Json("auto"); });
+}
+
+void add_network_conv(OptionSet& options, ConvAlgorithm& target) {
+  add_read(
+      options, "--conv", "auto|direct", to_string(target),
+      "of the network; direct: no Winograd, slower on a CPU",
+      [&target](const std::string& text) { target = parse_conv_algorithm(text); },
+      [&target] { return Json(to_string(target)); });
 }
 
 void add_sampling(OptionSet& options, TokenSampling& target) {
@@ -235,6 +244,7 @@ constexpr std::pair<const char*, Copy> kCopies[] = {
     {"aux-alpha", copy<&O::aux_alpha>},
     {"dead-after", copy<&O::dead_after>},
     {"precision", copy<&O::precision>},
+    {"conv", copy<&O::conv>},
     {"holdout", copy<&O::holdout>},
     {"positions-per-image", copy<&O::positions_per_image>},
     {"buffer-tokens", copy<&O::buffer_tokens>},
@@ -278,6 +288,7 @@ void add_training_options(OptionSet& options, TrainOptions& train) {
   options.count("--dead-after", train.dead_after, 1, kMany,
                 "tokens without firing until a latent counts as dead");
   add_precision(options, train.precision);
+  add_network_conv(options, train.conv);
   options.group("Data");
   options.real("--holdout", train.holdout, 0, 0.5, "share of the images that is held out for the evaluation");
   add_positions(options, train.positions_per_image);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bench/fma_peak.h"
+#include "bench/layer_table.h"
 #include "bench/meter.h"
 #include "cpu/waiting.h"
 #include "engine/error.h"
@@ -176,15 +177,6 @@ int64_t total_flops(Case& c, Stream& stream) {
   return flops;
 }
 
-void print_layers(const Case& c, const std::vector<LayerTime>& layers) {
-  fmt::print("\nbatch {}: layers, best of 10, one chunk of the batch\n{:<28} {:<18} {:<26} {:>9} {:>9}\n",
-             c.batch, "node", "op", "implementation", "ms", "GFLOP/s");
-  for (const LayerTime& layer : layers) {
-    fmt::print("{:<28} {:<18} {:<26} {:>9.3f} {:>9.1f}\n", layer.node, layer.op, layer.implementation,
-               layer.milliseconds, 1e-6 * static_cast<double>(layer.flops) / layer.milliseconds);
-  }
-}
-
 struct Limits {
   double gemm_gflops = 0;  ///< a large matrix product, in the kind of numbers that the network uses
   double copy_gb_s = 0;
@@ -254,20 +246,18 @@ std::vector<ConvAlgorithm> algorithms(const std::string& text) {
   return {ConvAlgorithm::kAuto, ConvAlgorithm::kDirect};
 }
 
-void print_result(nlohmann::json result, const Case& c, const std::vector<LayerTime>& layers, bool json) {
-  if (!json) {
-    print_summary(result);
-    if (!layers.empty()) print_layers(c, layers);
+void print_result(nlohmann::json result, const Case& c, const std::vector<LayerTime>& layers,
+                  const Limits& limits, bool json) {
+  if (json) {
+    if (!layers.empty()) result["layers"] = bench::layers_json(layers);
+    fmt::print("{}\n", result.dump());
     return;
   }
-  for (const LayerTime& layer : layers) {
-    result["layers"].push_back({{"node", layer.node},
-                                {"op", layer.op},
-                                {"implementation", layer.implementation},
-                                {"ms", layer.milliseconds},
-                                {"flops", layer.flops}});
-  }
-  fmt::print("{}\n", result.dump());
+  print_summary(result);
+  if (layers.empty()) return;
+  fmt::print("\nbatch {}, {}: layers, best of 10, one chunk of the batch in each lane\n{}\n", c.batch,
+             result["conv"].get<std::string>(),
+             bench::layer_table(layers, std::max(limits.fma_gflops, limits.gemm_gflops)));
 }
 
 void run_all(const Options& options) {
@@ -301,7 +291,7 @@ void run_all(const Options& options) {
     cases[i].flops_per_image = flops_per_image;
     const std::vector<LayerTime> layers =
         options.layers ? best_profile(cases[i], meter.stream()) : std::vector<LayerTime>();
-    print_result(summary(cases[i], options, meter, limits, differences[i]), cases[i], layers,
+    print_result(summary(cases[i], options, meter, limits, differences[i]), cases[i], layers, limits,
                  options.meter.json);
   }
 }

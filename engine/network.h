@@ -36,7 +36,8 @@ struct TapOutput {
 struct LayerTime {
   std::string node, op, implementation;  ///< implementation: the library's own name for what it chose
   double milliseconds = 0;
-  int64_t flops = 0;
+  int64_t flops = 0;  ///< multiply and add counted apart, as a plain sum of products whatever the algorithm
+  int64_t bytes = 0;  ///< operands, result and weights, each once; 0: the backend does not say
 };
 
 struct MemoryUse {

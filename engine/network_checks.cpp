@@ -87,4 +87,15 @@ std::string to_string(NetworkPrecision precision) {
   return "bf16";
 }
 
+std::string to_string(ConvAlgorithm conv) {
+  return conv == ConvAlgorithm::kDirect ? "direct" : "auto";
+}
+
+ConvAlgorithm parse_conv_algorithm(std::string_view text) {
+  for (const ConvAlgorithm conv : {ConvAlgorithm::kAuto, ConvAlgorithm::kDirect}) {
+    if (text == to_string(conv)) return conv;
+  }
+  throw InputError(fmt::format("must be auto or direct, not '{}'", text));
+}
+
 }  // namespace branchsae

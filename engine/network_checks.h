@@ -30,4 +30,9 @@ void check_images(const std::array<int64_t, 4>& images, int64_t max_batch, const
 /// "f32", "tf32", "f16", "bf16", "auto".
 std::string to_string(NetworkPrecision precision);
 
+/// "auto", "direct".
+std::string to_string(ConvAlgorithm conv);
+/// Throws InputError for another word.
+ConvAlgorithm parse_conv_algorithm(std::string_view text);
+
 }  // namespace branchsae

@@ -99,7 +99,7 @@ EvaluateResult evaluate(const Device& device, const Graph& graph, const ImageSou
   const SaePrecision precision = offered_precision(device.backend(), options.precision);
   const auto network = with_memory_advice("lower --batch", [&] {
     return std::make_unique<model::ImageForward>(device, graph, images, taps, options.forward_batch,
-                                                 network_precision(precision));
+                                                 network_precision(precision), options.conv);
   });
   model::ImageForward& forward = *network;
   std::vector<std::unique_ptr<SaeExecutor>> executors;

@@ -19,6 +19,7 @@ struct EvaluateOptions {
   /// Of the network and the autoencoders: what the run was trained in. Unset, or not offered by the device:
   /// its usual.
   std::optional<SaePrecision> precision = {};
+  ConvAlgorithm conv = ConvAlgorithm::kAuto;
   bool strict = false;  ///< an unreadable image is an error; else more than half of them is
 };
 

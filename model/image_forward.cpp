@@ -28,7 +28,8 @@ class Closing {
 };
 
 Program compile(const Device& device, const Graph& graph, const ImageSource& source,
-                const std::vector<std::string>& taps, int64_t batch, NetworkPrecision precision) {
+                const std::vector<std::string>& taps, int64_t batch, NetworkPrecision precision,
+                ConvAlgorithm conv) {
   if (source.format() == PixelFormat::kU8Rgb && !graph.preprocess) {
     throw InputError(fmt::format("{}: how pixels become its input is undecided ({}); give --preprocess",
                                  graph.source, graph.preprocess_reason));
@@ -37,6 +38,7 @@ Program compile(const Device& device, const Graph& graph, const ImageSource& sou
                                 .max_batch = batch,
                                 .height = source.height(),
                                 .width = source.width(),
+                                .conv = conv,
                                 .precision = precision});
 }
 
@@ -44,12 +46,12 @@ Program compile(const Device& device, const Graph& graph, const ImageSource& sou
 
 ImageForward::ImageForward(const Device& device, const Graph& graph, const ImageSource& source,
                            const std::vector<std::string>& taps, int64_t batch, NetworkPrecision precision,
-                           int decode_threads)
+                           ConvAlgorithm conv, int decode_threads)
     : device_(device),
       source_(source),
       batch_(std::clamp<int64_t>(batch, 1, std::max<int64_t>(source.size(), 1))),
       decode_threads_(decode_threads > 0 ? decode_threads : std::max(1, device.backend().threads())),
-      program_(compile(device, graph, source, taps, batch_, precision)),
+      program_(compile(device, graph, source, taps, batch_, precision, conv)),
       pixels_(device.backend(), batch_ * source.image_bytes(), false, "images") {
   if (!device.backend().is_host()) {
     decoded_ =

@@ -21,7 +21,8 @@ class ImageForward {
   /// Throws InputError when 8-bit images meet a graph whose preprocessing is undecided.
   ImageForward(const Device& device, const Graph& graph, const ImageSource& source,
                const std::vector<std::string>& taps, int64_t batch,
-               NetworkPrecision precision = NetworkPrecision::kAuto, int decode_threads = 0);
+               NetworkPrecision precision = NetworkPrecision::kAuto,
+               ConvAlgorithm conv = ConvAlgorithm::kAuto, int decode_threads = 0);
 
   /// How run() cuts the images of an epoch from here on.
   void augment(const Augment& augment, uint64_t seed);

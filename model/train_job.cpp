@@ -96,7 +96,7 @@ void TrainJob::plan(const Graph& graph, const ImageSource& images) {
   split_ = plan_split(images, options_);
   forward_ = with_memory_advice("lower --forward-batch", [&] {
     return std::make_unique<ImageForward>(device_, graph, images, options_.taps, options_.forward_batch,
-                                          network_precision(*options_.precision),
+                                          network_precision(*options_.precision), options_.conv,
                                           static_cast<int>(options_.decode_threads));
   });
   forward_->augment(options_.augment, options_.seed);

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "engine/error.h"
+#include "engine/network_checks.h"
 #include "model/json.h"
 #include "model/sweep.h"
 
@@ -134,6 +135,7 @@ std::string to_json(const TrainOptions& options) {
                   {"aux-alpha", options.aux_alpha},
                   {"dead-after", options.dead_after},
                   {"precision", options.precision ? to_string(*options.precision) : "auto"},
+                  {"conv", to_string(options.conv)},
                   {"holdout", options.holdout},
                   {"positions-per-image", options.positions_per_image},
                   {"sample", to_string(options.sample)},
@@ -198,6 +200,7 @@ TrainOptions train_options_from_json(const std::string& text, const std::string&
   if (json.contains("shuffle-buffer")) options.shuffle_buffer = integer("shuffle-buffer");
   if (json.contains("augment")) options.augment = parse_augment(string("augment"));
   if (json.contains("decode-threads")) options.decode_threads = integer("decode-threads");
+  if (json.contains("conv")) options.conv = parse_conv_algorithm(string("conv"));
   if (json.contains("sample")) options.sample = parse_token_sampling(string("sample"));
   if (json.contains("cache")) {
     options.cache = string("cache");

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/network.h"
 #include "model/cache_numbers.h"
 #include "model/image_draw.h"
 #include "model/image_order.h"
@@ -62,6 +63,8 @@ struct TrainOptions {
   /// Unset: the device's usual one (fp32 on the CPU, bf16 on a GPU); on resume as before where the device
   /// offers it.
   std::optional<SaePrecision> precision;
+
+  ConvAlgorithm conv = ConvAlgorithm::kAuto;  ///< of the network
 
   double holdout = 0.1;
   int64_t positions_per_image =

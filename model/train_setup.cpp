@@ -11,6 +11,7 @@
 
 #include "engine/error.h"
 #include "engine/log.h"
+#include "engine/network_checks.h"
 #include "model/json.h"
 
 namespace branchsae::model {
@@ -261,6 +262,7 @@ std::unique_ptr<DiskCache> open_disk_cache(const Device& device, const TrainOpti
       {"preparation of images", images.preparation()},
       {"image size", fmt::format("{} x {} x {}", images.height(), images.width(), images.channels())},
       {"precision of the network", to_string(*options.precision)},
+      {"convolutions", to_string(options.conv)},
       {"forward batch", std::to_string(options.forward_batch)},
       {"device", device.backend().description()}};
   std::vector<CachedTap> taps;

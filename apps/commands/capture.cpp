@@ -15,6 +15,7 @@
 #include "apps/table.h"
 #include "engine/error.h"
 #include "engine/files.h"
+#include "engine/network_checks.h"
 #include "engine/npy.h"
 #include "engine/taps.h"
 
@@ -26,7 +27,7 @@ struct Options {
   std::vector<std::string> images, taps;
   InputOptions input;
   int64_t batch = 32;
-  std::string precision = "fp32";
+  std::string precision = "fp32", conv = "auto";
   bool tokens = false, strict = false;
 };
 
@@ -122,9 +123,9 @@ void print(const Context& context, const std::vector<Capture>& captures, const s
 }
 
 Json record(const Graph& graph, const std::vector<Capture>& captures, const ImageSource& images,
-            const std::vector<int64_t>& order, const std::vector<SkippedImage>& skipped,
-            const std::string& precision) {
-  Json document = {{"model", graph.source}, {"model_sha256", graph.sha256}, {"precision", precision}};
+            const std::vector<int64_t>& order, const std::vector<SkippedImage>& skipped, const Options& o) {
+  Json document = {
+      {"model", graph.source}, {"model_sha256", graph.sha256}, {"precision", o.precision}, {"conv", o.conv}};
   document["preprocess"] = graph.preprocess ? Json(to_string(*graph.preprocess)) : Json();
   document["taps"] = Json::array();
   for (const Capture& capture : captures) {
@@ -151,6 +152,7 @@ void run(const Context& context, const Options& o) {
   forward.progress = context.common.progress();
   forward.title = "capture";
   forward.precision = parse_precision(o.precision);
+  forward.conv = parse_conv_algorithm(o.conv);
   ForwardPass pass(device, graph, *images, forward);
   OutputFolder folder(o.out);
   std::vector<Capture> captures = std::move(checked);  // after the folder: on failure their files go first
@@ -170,7 +172,7 @@ void run(const Context& context, const Options& o) {
   }
   write_file_atomically(folder.file("names.txt"), image_names_text(*images, order));
   write_file_atomically(folder.file("capture.json"),
-                        dump(record(graph, captures, *images, order, skipped, o.precision)));
+                        dump(record(graph, captures, *images, order, skipped, o)));
   folder.commit();
   print(context, captures, o.out, std::ssize(order), skipped.size());
 }
@@ -203,6 +205,7 @@ mixed4a..mixed4e) or a tensor's ONNX name. TAP:pre is before the ReLU, TAP:7 one
   add_image_options(options, o->input);
   options.count("--batch", o->batch, 1, 4096, "images a forward pass");
   add_network_precision(options, o->precision);
+  add_conv(options, o->conv);
   options.flag("--strict", o->strict, "an unreadable image is an error");
 }
 

@@ -10,6 +10,7 @@
 #include "apps/numbers.h"
 #include "apps/table.h"
 #include "engine/error.h"
+#include "engine/network_checks.h"
 
 namespace branchsae::apps {
 namespace {
@@ -19,7 +20,7 @@ struct Options {
   std::vector<std::string> images;
   InputOptions input;
   int64_t top = 5, batch = 32;
-  std::string precision = "fp32";
+  std::string precision = "fp32", conv = "auto";
   bool strict = false;
 };
 
@@ -159,6 +160,7 @@ void run(const Context& context, const Options& o) {
   forward.progress = context.common.progress();
   forward.title = "classify";
   forward.precision = parse_precision(o.precision);
+  forward.conv = parse_conv_algorithm(o.conv);
   ForwardPass pass(device, graph, *images, forward);
   std::vector<Prediction> predictions;
   const auto skipped = pass.run([&](const ImageBatch& batch) {
@@ -195,6 +197,7 @@ folder's or file's WordNet id (n01440764), a class index, or what the list or .c
   add_image_options(options, o->input);
   options.count("--batch", o->batch, 1, 4096, "images a forward pass");
   add_network_precision(options, o->precision);
+  add_conv(options, o->conv);
   options.flag("--strict", o->strict, "an unreadable image is an error");
 }
 

@@ -21,6 +21,7 @@ struct Options {
   RunArguments run;
   std::string out;
   int64_t k = 0, batch = 32;
+  std::string conv = "trained";
   bool strict = false;
 };
 
@@ -133,6 +134,7 @@ void run(const Context& context, const Options& o) {
   const SaePrecision precision = offered_precision(device.backend(), opened.info.options.precision);
   ForwardOptions forward;
   forward.precision = network_precision(precision);
+  forward.conv = conv_of_run(o.conv, opened.info.options.conv);
   for (const RunTap& tap : opened.taps) forward.taps.push_back(tap.name);
   forward.batch = o.batch;
   forward.max_memory = context.common.max_memory;
@@ -180,6 +182,7 @@ of image i is token (i * H + y) * W + x; DIR/encode.json and DIR/names.txt have 
   options.text("--out", o->out, "DIR", "folder to write to; made when missing");
   options.count("--k", o->k, 0, INT32_MAX, "latents kept a token; 0: as trained");
   options.count("--batch", o->batch, 1, 4096, "images a forward pass");
+  add_conv_of_run(options, o->conv);
   options.flag("--strict", o->strict, "an unreadable image is an error");
 }
 

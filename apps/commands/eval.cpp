@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "apps/commands/commands.h"
+#include "apps/forward_pass.h"
 #include "apps/image_list.h"
 #include "apps/messages.h"
 #include "apps/numbers.h"
@@ -22,6 +23,7 @@ struct Options {
   RunArguments run;
   std::vector<int64_t> ks;
   int64_t batch = 16;
+  std::string conv = "trained";
   bool all = false, strict = false;
 };
 
@@ -85,6 +87,7 @@ void run(const Context& context, const Options& o) {
   options.forward_batch = o.batch;
   options.strict = o.strict;
   options.precision = opened.info.options.precision;
+  options.conv = conv_of_run(o.conv, opened.info.options.conv);
   const Device device = open_device(context.common);
   EvaluateResult result;
   {
@@ -121,6 +124,7 @@ other numbers of kept latents on the same weights.)",
   options.counts("--k", o->ks, 1, INT32_MAX, "latents kept a token; as trained by default");
   options.flag("--all", o->all, "all of the run's images, not only the held-out ones");
   options.count("--batch", o->batch, 1, 4096, "images a forward pass");
+  add_conv_of_run(options, o->conv);
   options.flag("--strict", o->strict, "an unreadable image is an error");
 }
 

@@ -8,6 +8,7 @@
 #include "cpu/network/convolution.h"
 #include "cpu/network/copies.h"
 #include "cpu/network/elementwise.h"
+#include "cpu/network/im2row.h"
 #include "cpu/network/linear.h"
 #include "cpu/network/lrn.h"
 #include "cpu/network/placement.h"
@@ -83,9 +84,7 @@ class Compiler {
     layer->info.node = node.name;
     for (const ValueId value : uses) use(placement_.slot(value));
     if (is_reference_implementation(layer->info.implementation)) {
-      log(LogLevel::kWarning,
-          fmt::format("layer '{}' ({}) runs on oneDNN's slow '{}': nothing faster takes it here", node.name,
-                      describe(node), layer->info.implementation));
+      throw DeviceError(fmt::format("would run on oneDNN's slow '{}'", layer->info.implementation));
     }
     result_.layers.push_back(std::move(layer));
   }
@@ -114,7 +113,11 @@ class Compiler {
     if (const auto form = winograd_form(op, src.layout, dst.layout, options_.conv)) {
       return make_winograd(op, *form, src, dst, threads_);
     }
-    return make_convolution(context_, op, src, dst);
+    if (LayerPtr layer = make_convolution(context_, op, src, dst)) return layer;
+    log(LogLevel::kDebug,
+        fmt::format("layer '{}' ({}) runs on own plain code: oneDNN has only its slow reference for it",
+                    node.name, describe(node)));
+    return make_im2row_convolution(op, src, dst, threads_);
   }
   LayerPtr make(const Node& node, const LinearOp& op) { return make_linear(op, in(node), out(node)); }
   LayerPtr make(const Node& node, const MaxPoolOp& op) {

@@ -31,9 +31,8 @@ class Planner {
  public:
   Planner(const dnnl::engine& engine, const ConvOp& op) : engine_(engine), op_(op) {}
 
-  Plan choose(const Slot& src, const Slot& dst) const {
+  std::optional<Plan> choose(const Slot& src, const Slot& dst) const {
     const bool dense = src.dense() && dst.dense();
-    std::optional<Plan> slow;
     for (const auto& [src_block, dst_block] : blocks_to_try(src.layout, dst.layout)) {
       Plan plan{.src = src.layout, .dst = dst.layout, .images = dense ? src.layout.n : 1, .primitive = {}};
       plan.src.block = src_block;
@@ -45,10 +44,8 @@ class Planner {
       plan.primitive = primitive_desc(plan);
       if (plan.primitive.get(true) == nullptr) continue;
       if (!is_reference_implementation(plan.primitive.impl_info_str())) return plan;
-      if (!slow) slow = plan;
     }
-    if (slow) return *slow;
-    throw DeviceError("oneDNN has no convolution for these shapes");
+    return std::nullopt;
   }
 
  private:
@@ -144,6 +141,7 @@ class Convolution final : public Layer {
     info.implementation = plan_.primitive.impl_info_str();
     const HostTensor& w = *op.weight;
     info.flops = 2 * w.size() * dst.layout.n * dst.layout.h * dst.layout.w;
+    info.bytes = src.size_bytes() + dst.size_bytes() + weight_bytes();
   }
 
   LayerPtr clone() const override { return std::make_unique<Convolution>(*this); }
@@ -212,7 +210,8 @@ class Convolution final : public Layer {
 }  // namespace
 
 LayerPtr make_convolution(OnednnContext& context, const ConvOp& op, const Slot& src, const Slot& dst) {
-  return std::make_unique<Convolution>(context, op, src, dst, Planner(context.engine, op).choose(src, dst));
+  std::optional<Plan> plan = Planner(context.engine, op).choose(src, dst);
+  return plan ? std::make_unique<Convolution>(context, op, src, dst, std::move(*plan)) : nullptr;
 }
 
 }  // namespace branchsae::cpu

@@ -42,7 +42,9 @@ class Reblock final : public UnaryLayer {
 
 class Concat final : public Layer {
  public:
-  Concat(std::vector<ConcatPart> parts, const Slot& dst) : parts_(std::move(parts)), dst_slot_(dst) {}
+  Concat(std::vector<ConcatPart> parts, const Slot& dst) : parts_(std::move(parts)), dst_slot_(dst) {
+    for (const ConcatPart& part : parts_) info.bytes += 2 * part.src.size_bytes();
+  }
   LayerPtr clone() const override { return std::make_unique<Concat>(*this); }
   void bind(const Addresses& addresses) override {
     for (const ConcatPart& part : parts_) sources_.push_back(addresses.at(part.src));
@@ -110,7 +112,10 @@ class Pad final : public UnaryLayer {
 class Capture final : public Layer {
  public:
   Capture(const Slot& src, int64_t begin, int64_t end, float* tokens, int64_t width, int64_t column)
-      : slot_(src), begin_(begin), end_(end), tokens_(tokens), width_(width), column_(column) {}
+      : slot_(src), begin_(begin), end_(end), tokens_(tokens), width_(width), column_(column) {
+    info.bytes =
+        2 * src.layout.n * src.layout.h * src.layout.w * (end - begin) * static_cast<int64_t>(sizeof(float));
+  }
   LayerPtr clone() const override { return std::make_unique<Capture>(*this); }
   void bind(const Addresses& addresses) override { src_ = addresses.at(slot_); }
   void run(const Chunk& chunk) override {

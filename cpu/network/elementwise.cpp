@@ -76,7 +76,9 @@ class Clip final : public UnaryLayer {
 class Binary final : public Layer {
  public:
   Binary(const BinaryOp& op, const Slot& left, const Slot& right, const Slot& dst)
-      : kind_(op.kind), left_slot_(left), right_slot_(right), dst_slot_(dst) {}
+      : kind_(op.kind), left_slot_(left), right_slot_(right), dst_slot_(dst) {
+    info.bytes = left.size_bytes() + right.size_bytes() + dst.size_bytes();
+  }
   LayerPtr clone() const override { return std::make_unique<Binary>(*this); }
   void bind(const Addresses& addresses) override {
     left_ = addresses.at(left_slot_);

@@ -79,8 +79,8 @@ class CpuNetwork final : public NetworkExecutor {
       in_lanes([i](Lane& lane) { lane.run_layer(i); });
       const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
       const LayerInfo& info = lanes_.front().layers()[i]->info;
-      times.push_back(
-          {info.node, info.op, info.implementation, elapsed.count(), info.flops * division_.lanes});
+      times.push_back({info.node, info.op, info.implementation, elapsed.count(), info.flops * division_.lanes,
+                       info.bytes * division_.lanes});
     }
     return times;
   }

@@ -18,6 +18,7 @@ struct Slot {
   int64_t image_stride = 0;  ///< elements
 
   bool dense() const { return layout.n == 1 || image_stride == layout.image_size(); }
+  int64_t size_bytes() const { return layout.n * layout.image_size() * static_cast<int64_t>(sizeof(float)); }
 };
 
 /// Addresses, known once memory is allocated.
@@ -43,6 +44,7 @@ struct LayerInfo {
   std::string node, op;
   std::string implementation = "own";  ///< or oneDNN's name of what it chose
   int64_t flops = 0;  ///< of one chunk; multiply and add counted apart, padding channels not counted
+  int64_t bytes = 0;  ///< of one chunk; operands, result and weights, each once
 };
 
 class Layer {
@@ -69,7 +71,9 @@ using LayerPtr = std::unique_ptr<Layer>;
 /// A layer on src and dst whose work is a function of the two addresses.
 class UnaryLayer : public Layer {
  public:
-  UnaryLayer(const Slot& src, const Slot& dst) : src_slot_(src), dst_slot_(dst) {}
+  UnaryLayer(const Slot& src, const Slot& dst) : src_slot_(src), dst_slot_(dst) {
+    info.bytes = src.size_bytes() + dst.size_bytes();
+  }
   void bind(const Addresses& addresses) override {
     src_ = addresses.at(src_slot_);
     dst_ = addresses.at(dst_slot_);

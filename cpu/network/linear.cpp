@@ -20,6 +20,7 @@ class Linear final : public UnaryLayer {
     std::fill(weight(0), weight(0) + floats, 0.0F);
     for (int64_t output = 0; output < dst.layout.c; ++output) pack_row(op, output);
     info.flops = 2 * op.weight->size() * dst.layout.n;
+    info.bytes += weight_bytes();
   }
 
   LayerPtr clone() const override { return std::make_unique<Linear>(*this); }

@@ -1,6 +1,7 @@
 #include "cpu/network/lrn_kernel.h"
 
 #include <cmath>
+#include <limits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/network/lrn_kernel.cpp"
@@ -29,7 +30,10 @@ struct PowerThreeQuarters {
   template <class D, class V>
   static V apply(D d, V src, V base, float) {
     const auto r = inverse_root(d, base);
-    return hn::Mul(src, hn::Mul(r, hn::Sqrt(r)));
+    // Squares of numbers beyond 1.8e19 overflow: the quotient is then 0, as a division by infinity gives it.
+    // Newton's step would say 0 * infinity.
+    const auto overflows = hn::Eq(base, hn::Set(d, std::numeric_limits<float>::infinity()));
+    return hn::Mul(src, hn::IfThenZeroElse(overflows, hn::Mul(r, hn::Sqrt(r))));
   }
 };
 

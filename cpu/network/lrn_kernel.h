@@ -7,7 +7,7 @@ namespace branchsae::cpu {
 /// A run of pixels of one image.
 /// dst = src / base^beta, base = bias + alpha / size * sum of src^2 over channels c - before ... c - before +
 /// size - 1. For beta = 0.75 that is src * r * sqrt(r) with r = base^-0.5 from the processor's estimate and
-/// Newton steps.
+/// Newton steps. An infinite base gives 0.
 struct LrnTile {
   const float* src;    ///< first pixel of channel block 0; the block's next pixel is `block` floats on
   float* dst;          ///< likewise

@@ -181,6 +181,7 @@ TEST_CASE("numbers that cannot work") {
                  "--precision must be fp32, tf32 or bf16"));
   CHECK(contains(run_refused(train(to + Words{"--precision", "bf16", "--device", "cpu"})),
                  "--precision bf16 is not offered by cpu"));
+  CHECK(contains(run_refused(train(to + Words{"--conv", "winograd"})), "--conv must be auto or direct"));
   CHECK(contains(run_refused(train(to + Words{"--preset", "papre"})), "--preset"));
   CHECK(contains(run_refused(train(to + Words{"--epochs", "2"})), "--epochs"));
   CHECK(contains(run_refused({"capture", scene().model, scene().images, "--tap", "mixed4c", "--batch", "0",
@@ -192,6 +193,7 @@ TEST_CASE("numbers that cannot work") {
         std::string(command) == "capture" ? Words{"--tap", "mixed4c", "--out", out.string()} : Words{};
     CHECK(contains(run_refused(on + Words{"bf16"} + rest), "bf16"));
     CHECK(contains(run_refused(on + Words{"fp64"} + rest), "--precision"));
+    CHECK(contains(run_refused(on + Words{"fp32", "--conv", "winograd"} + rest), "--conv"));
   }
   CHECK(contains(run_refused(train(to + Words{"--crop", "128", "--resize", "64"})), "--resize"));
   CHECK_FALSE(fs::exists(out));

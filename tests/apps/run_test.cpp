@@ -253,6 +253,38 @@ TEST_CASE("equal options give equal bytes") {
     CHECK(sae_bytes(again, tap) == sae_bytes(shared_run(), tap));
 }
 
+TEST_CASE("--conv direct: recorded, other bytes, taken up by encode, kept by --resume") {
+  const fs::path run = temporary_folder() / "direct";
+  run_json(train(run, {"--device", "cpu", "--conv", "direct"}));
+  CHECK(json_file(run / "run.json")["options"]["conv"] == "direct");
+  CHECK(json_file(shared_run() / "run.json")["options"]["conv"] == "auto");
+  CHECK(contains(run_refused({"train", "--resume", run.string(), "--conv", "auto"}), "conv"));
+
+  const auto captured = [&](const char* conv) {
+    const fs::path folder = temporary_folder() / conv;
+    REQUIRE(run_program({"capture", scene().model, scene().images, "--device", "cpu", "--tap", "mixed4d",
+                         "--out", folder.string(), "--conv", conv})
+                .code == 0);
+    CHECK(json_file(folder / "capture.json")["conv"] == conv);
+    return branchsae::read_file(folder / "mixed4d.npy");
+  };
+  CHECK(captured("direct") != captured("auto"));  // Winograd rounds differently
+  CHECK(captured("direct") == captured("direct"));
+
+  const auto encoded = [&](const Words& more) {
+    const fs::path folder = temporary_folder() / "encoded";
+    REQUIRE(
+        run_program(Words{"encode", run.string(), "--device", "cpu", "--out", folder.string()} + more).code ==
+        0);
+    const std::string bytes = branchsae::read_file(folder / "mixed4d.values.npy");
+    fs::remove_all(folder);
+    return bytes;
+  };
+  CHECK(encoded({}) == encoded({"--conv", "direct"}));
+  CHECK(encoded({}) != encoded({"--conv", "auto"}));
+  CHECK(run_program({"eval", run.string(), "--device", "cpu", "--conv", "auto"}).code == 0);
+}
+
 TEST_CASE("--resume refuses what would make it another run") {
   const std::string run = shared_run().string();
   const std::string before = sae_bytes(shared_run(), "mixed4d");

@@ -26,6 +26,7 @@ TEST_CASE("options go through JSON unchanged") {
   options.augment = {.flip = true, .crop = true};
   options.decode_threads = 3;
   options.precision = SaePrecision::kBf16;
+  options.conv = ConvAlgorithm::kDirect;
   const std::string json = to_json(options);
   const TrainOptions back = train_options_from_json(json, "run.json");
   CHECK(to_json(back) == json);
@@ -34,12 +35,17 @@ TEST_CASE("options go through JSON unchanged") {
   CHECK(back.taps == options.taps);
   CHECK(back.centre == CentreStart::kGeometricMedian);
   CHECK(back.precision == SaePrecision::kBf16);
+  CHECK(back.conv == ConvAlgorithm::kDirect);
   options.precision.reset();
   CHECK_FALSE(train_options_from_json(to_json(options), "run.json").precision);
   // A run of an earlier version.
   std::string old = to_json(options);
   old.erase(old.find("\"precision\":\"auto\","), std::string("\"precision\":\"auto\",").size());
+  const std::string conv = "\"conv\":\"direct\",";
+  REQUIRE(old.find(conv) != std::string::npos);
+  old.erase(old.find(conv), conv.size());
   CHECK(train_options_from_json(old, "run.json").precision == SaePrecision::kF32);
+  CHECK(train_options_from_json(old, "run.json").conv == ConvAlgorithm::kAuto);
   CHECK_THROWS_AS(train_options_from_json("{}", "run.json"), InputError);
   CHECK_THROWS_AS(train_options_from_json("[1", "run.json"), InputError);
 }
