@@ -92,7 +92,7 @@ struct SaeStats {
   int64_t bad_step = 0;                   ///< adam_step of the first step that saw one; 0: none or not known
 };
 
-/// Processor seconds that parts of step() took, summed over threads.
+/// Processor seconds that parts of step() took, summed over threads; a backend may time some tiles for all.
 struct SaeStepTimes {
   double encode_select = 0;
   double decode_gradient = 0;  ///< includes adding to partial gradients, where a backend does that at once
