@@ -17,6 +17,9 @@
 namespace branchsae::model {
 namespace {
 
+/// Activations are kept when more than this part of the images comes twice.
+constexpr int64_t kLeastRepeated = 10;
+
 /// Names that a run's folder uses itself.
 constexpr std::array<std::string_view, 9> kReserved{
     "", ".", "..", "checkpoints", "sweep", "lock", "run.json", "checkpoint.json", "visualize"};
@@ -227,7 +230,9 @@ void check_memory(const Device& device, const TrainOptions& options, const Memor
 CacheBudget plan_cache(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
                        const MemoryPlan& plan, int64_t train_images, int64_t total_steps) {
   const int64_t rounds = (total_steps + sizes.batches() - 1) / sizes.batches();
-  if (rounds <= train_images / sizes.images) return {};
+  // Rounds drop less than a batch each, so that one epoch asks for a few images twice: no reason to keep all.
+  const int64_t twice = rounds * sizes.images - train_images;
+  if (twice <= train_images / kLeastRepeated) return {};
   if (options.augment.any()) {
     log(LogLevel::kDebug, fmt::format("activations are not kept: --augment {} changes them in every epoch",
                                       to_string(options.augment)));

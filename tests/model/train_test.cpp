@@ -12,6 +12,7 @@
 #include "model/evaluate.h"
 #include "model/run_lock.h"
 #include "model/sae_file.h"
+#include "model/train_setup.h"
 #include "tests/model/train_fixture.h"
 #include "tests/test_data.h"
 
@@ -487,4 +488,20 @@ TEST_CASE("progress tells where the job is") {
   CHECK(steps.back() == 14);
   CHECK(read);
   CHECK(evaluated);
+}
+
+TEST_CASE("train: activations are kept only where enough images come again") {
+  FakeControl control;
+  const Device device = fake_device(control);
+  TrainOptions options;
+  const model::RoundSizes sizes{.batch = 10, .positions = 10, .images = 10};  // ten steps a round
+  const auto kept = [&](int64_t steps) {
+    return model::plan_cache(device, options, sizes, {}, 100, steps).device_bytes > 0;
+  };
+  CHECK_FALSE(kept(100));  // every image once
+  CHECK_FALSE(kept(110));  // a tenth of them twice
+  CHECK(kept(120));
+  CHECK(kept(1000));
+  options.augment.flip = true;
+  CHECK_FALSE(kept(1000));
 }
