@@ -33,8 +33,8 @@ int64_t plan_positions(const ImageForward& forward, const TrainOptions& options)
 int64_t plan_tokens(const TrainOptions& options, int64_t train_images, int64_t positions);
 
 /// round_images: as an earlier process decided, or 0.
-RoundSizes plan_rounds(const TrainOptions& options, int64_t positions, int64_t total_steps,
-                       int64_t round_images);
+RoundSizes plan_rounds(const TrainOptions& options, int64_t positions, int64_t train_images,
+                       int64_t total_steps, int64_t round_images);
 
 SaeConfig sae_config(const RunTap& tap, const TrainOptions& options, int64_t total_steps);
 
