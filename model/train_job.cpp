@@ -104,7 +104,8 @@ void TrainJob::plan(const Graph& graph, const ImageSource& images) {
   options_.tokens = plan_tokens(options_, static_cast<int64_t>(split_.train.size()), positions);
   options_.epochs = 0;
   total_steps_ = (options_.tokens + options_.batch - 1) / options_.batch;
-  sizes_ = plan_rounds(options_, positions, total_steps_, info_.round_images);
+  sizes_ = plan_rounds(options_, positions, static_cast<int64_t>(split_.train.size()), total_steps_,
+                       info_.round_images);
   info_.options = options_;
   info_.round_images = sizes_.images;
   info_.total_steps = total_steps_;

@@ -17,6 +17,12 @@
 namespace branchsae::model {
 namespace {
 
+/// Activations are kept when more than this part of the images comes twice.
+constexpr int64_t kLeastRepeated = 10;
+
+/// A round is cut to an epoch of at least so many batches.
+constexpr int64_t kEpochBatches = 16;
+
 /// Names that a run's folder uses itself.
 constexpr std::array<std::string_view, 9> kReserved{
     "", ".", "..", "checkpoints", "sweep", "lock", "run.json", "checkpoint.json", "visualize"};
@@ -126,13 +132,16 @@ int64_t plan_tokens(const TrainOptions& options, int64_t train_images, int64_t p
   return std::max<int64_t>(1, static_cast<int64_t>(tokens));
 }
 
-RoundSizes plan_rounds(const TrainOptions& options, int64_t positions, int64_t total_steps,
-                       int64_t round_images) {
+RoundSizes plan_rounds(const TrainOptions& options, int64_t positions, int64_t train_images,
+                       int64_t total_steps, int64_t round_images) {
   RoundSizes sizes{
       .batch = options.batch, .positions = positions, .images = round_images, .sample = options.sample};
   if (round_images == 0) {
     // A job shorter than the buffer reads no more than it trains on.
-    const int64_t wanted = std::min(options.buffer_tokens, total_steps * options.batch);
+    int64_t wanted = std::min(options.buffer_tokens, total_steps * options.batch);
+    // One epoch is as well shuffled as more; a round drops up to a batch, which has to be little of it.
+    const int64_t epoch = train_images * positions;
+    if (epoch >= kEpochBatches * options.batch) wanted = std::min(wanted, epoch);
     sizes.images = (std::max(wanted, options.batch) + positions - 1) / positions;
   }
   if (sizes.tokens() > std::numeric_limits<int32_t>::max()) {
@@ -227,7 +236,9 @@ void check_memory(const Device& device, const TrainOptions& options, const Memor
 CacheBudget plan_cache(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
                        const MemoryPlan& plan, int64_t train_images, int64_t total_steps) {
   const int64_t rounds = (total_steps + sizes.batches() - 1) / sizes.batches();
-  if (rounds <= train_images / sizes.images) return {};
+  // Rounds drop less than a batch each, so that one epoch asks for a few images twice: no reason to keep all.
+  const int64_t twice = rounds * sizes.images - train_images;
+  if (twice <= train_images / kLeastRepeated) return {};
   if (options.augment.any()) {
     log(LogLevel::kDebug, fmt::format("activations are not kept: --augment {} changes them in every epoch",
                                       to_string(options.augment)));

@@ -33,8 +33,8 @@ int64_t plan_positions(const ImageForward& forward, const TrainOptions& options)
 int64_t plan_tokens(const TrainOptions& options, int64_t train_images, int64_t positions);
 
 /// round_images: as an earlier process decided, or 0.
-RoundSizes plan_rounds(const TrainOptions& options, int64_t positions, int64_t total_steps,
-                       int64_t round_images);
+RoundSizes plan_rounds(const TrainOptions& options, int64_t positions, int64_t train_images,
+                       int64_t total_steps, int64_t round_images);
 
 SaeConfig sae_config(const RunTap& tap, const TrainOptions& options, int64_t total_steps);
 
@@ -58,7 +58,8 @@ struct MemoryPlan {
 /// Throws InputError when token buffers and autoencoders alone exceed options.max_memory, or the machine.
 void check_memory(const Device& device, const TrainOptions& options, const MemoryPlan& plan);
 
-/// Bytes left for kept activations, once everything else has its memory; none when no image comes twice.
+/// Bytes left for kept activations, once everything else has its memory; none when less than a tenth of the
+/// images would come twice.
 CacheBudget plan_cache(const Device& device, const TrainOptions& options, const RoundSizes& sizes,
                        const MemoryPlan& plan, int64_t train_images, int64_t total_steps);
 

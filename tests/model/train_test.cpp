@@ -12,6 +12,7 @@
 #include "model/evaluate.h"
 #include "model/run_lock.h"
 #include "model/sae_file.h"
+#include "model/train_setup.h"
 #include "tests/model/train_fixture.h"
 #include "tests/test_data.h"
 
@@ -384,7 +385,11 @@ TEST_CASE("bad requests leave nothing behind") {
   CHECK(mentions(change([](TrainOptions& o) { o.positions_per_image = 17; }), "16 positions"));
   CHECK(mentions(change([](TrainOptions& o) { o.max_memory = 1000; }), "--max-memory"));
   CHECK(mentions(change([](TrainOptions& o) { o.expansion = 100'000'000; }), "GiB"));
-  CHECK(mentions(change([](TrainOptions& o) { o.buffer_tokens = o.tokens = int64_t{1} << 30; }), "GiB"));
+  const auto large_batch = [](TrainOptions& o) {
+    o.batch = o.tokens = int64_t{1} << 24;
+    o.max_memory = int64_t{1} << 29;
+  };
+  CHECK(mentions(change(large_batch), "GiB"));
 }
 
 TEST_CASE("images that mostly cannot be read leave nothing behind") {
@@ -487,4 +492,34 @@ TEST_CASE("progress tells where the job is") {
   CHECK(steps.back() == 14);
   CHECK(read);
   CHECK(evaluated);
+}
+
+TEST_CASE("train: activations are kept only where enough images come again") {
+  FakeControl control;
+  const Device device = fake_device(control);
+  TrainOptions options;
+  const model::RoundSizes sizes{.batch = 10, .positions = 10, .images = 10};  // ten steps a round
+  const auto kept = [&](int64_t steps) {
+    return model::plan_cache(device, options, sizes, {}, 100, steps).device_bytes > 0;
+  };
+  CHECK_FALSE(kept(100));  // every image once
+  CHECK_FALSE(kept(110));  // a tenth of them twice
+  CHECK(kept(120));
+  CHECK(kept(1000));
+  options.augment.flip = true;
+  CHECK_FALSE(kept(1000));
+}
+
+TEST_CASE("train: a round holds the buffer, the job or an epoch, whichever is least, and a batch at least") {
+  TrainOptions options;
+  options.batch = 100;
+  options.buffer_tokens = 20'000;
+  const auto images = [&](int64_t train_images, int64_t steps, int64_t recorded = 0) {
+    return model::plan_rounds(options, 10, train_images, steps, recorded).images;
+  };
+  CHECK(images(10'000, 1'000'000) == 2000);  // the buffer
+  CHECK(images(10'000, 30) == 300);          // the job
+  CHECK(images(900, 1'000'000) == 900);      // an epoch
+  CHECK(images(100, 1'000'000) == 2000);     // an epoch of ten batches would drop too much
+  CHECK(images(900, 1'000'000, 1337) == 1337);
 }
