@@ -98,7 +98,8 @@ FeatureScan scan_features(const Device& device, const Graph& graph, const ImageS
   const SaePrecision precision = offered_precision(device.backend(), options.precision);
   const auto forward = with_memory_advice("lower --batch", [&] {
     return std::make_unique<model::ImageForward>(device, graph, images, std::vector<std::string>{sae.tap},
-                                                 options.forward_batch, network_precision(precision));
+                                                 options.forward_batch, network_precision(precision),
+                                                 options.conv);
   });
   const int64_t width = forward->taps().front().width(), positions = forward->positions(0);
   if (width != sae.spec.d) {

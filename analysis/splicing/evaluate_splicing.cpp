@@ -74,7 +74,7 @@ class SplicingJob {
     if (targets_.empty()) return;
     forward_ = with_memory_advice("lower --batch", [&] {
       return std::make_unique<model::ImageForward>(device, graph, images, taps, options.forward_batch,
-                                                   network_precision(precision));
+                                                   network_precision(precision), options.conv);
     });
     for (Target& target : targets_) allocate(graph, target, network_precision(precision));
   }
@@ -116,7 +116,7 @@ class SplicingJob {
     const int64_t positions = forward_->positions(target.tap), rows = forward_->batch() * positions;
     const auto [height, width] = forward_->grid(target.tap);
     target.splicer = std::make_unique<Splicer>(device_, graph, target.site, scores_.name, forward_->batch(),
-                                               height, width, precision);
+                                               height, width, precision, options_.conv);
     const int64_t most = std::ranges::max(target.ks);
     target.values = device_.backend().buffer<float>(rows * most, "code values");
     target.indices = device_.backend().buffer<int32_t>(rows * most, "code indices");

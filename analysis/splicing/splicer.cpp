@@ -34,7 +34,8 @@ SpliceSite splice_site(const Graph& graph, const Tap& tap) {
 }
 
 Splicer::Splicer(const Device& device, const Graph& graph, const SpliceSite& site, const std::string& scores,
-                 int64_t max_batch, int64_t height, int64_t width, NetworkPrecision precision)
+                 int64_t max_batch, int64_t height, int64_t width, NetworkPrecision precision,
+                 ConvAlgorithm conv)
     : device_(device),
       site_(site),
       max_batch_(max_batch),
@@ -44,6 +45,7 @@ Splicer::Splicer(const Device& device, const Graph& graph, const SpliceSite& sit
                                .max_batch = max_batch,
                                .height = height,
                                .width = width,
+                               .conv = conv,
                                .precision = precision})),
       changed_(
           device.backend().buffer<float>(max_batch * positions_ * site.channels, "replaced activation")) {}

@@ -25,7 +25,7 @@ class Splicer {
   /// layer has height x width positions.
   Splicer(const Device& device, const Graph& graph, const SpliceSite& site, const std::string& scores,
           int64_t max_batch, int64_t height, int64_t width,
-          NetworkPrecision precision = NetworkPrecision::kAuto);
+          NetworkPrecision precision = NetworkPrecision::kAuto, ConvAlgorithm conv = ConvAlgorithm::kAuto);
 
   /// layer        [images * height * width, site.channels] as captured, device
   /// replacement  [images * height * width, site.end - site.begin], device; takes the site's channels' place
