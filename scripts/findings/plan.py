@@ -1,0 +1,131 @@
+"""What scripts/findings.py has the program do, as a list of steps. Nothing here runs anything."""
+import dataclasses
+import pathlib
+
+BRANCHES = ("1x1", "3x3", "5x5", "pool")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the user may choose. Paths are absolute."""
+    program: pathlib.Path
+    model: pathlib.Path
+    images: tuple  # all: training, and the analysis at `full_ks`
+    work: pathlib.Path
+    photos: tuple = ()  # the analysis at every k; empty: all images
+    layers: tuple = ("mixed4a", "mixed4b", "mixed4c", "mixed4d", "mixed4e")
+    ks: tuple = (4, 8, 16, 32)
+    full_ks: tuple = (32,)
+    match_ks: tuple = (8, 32)
+    second_seed: tuple = ("mixed4b", "mixed4d")
+    positions: int = 32
+    batch: int = 1024
+    holdout: float = 0.03
+    joined_positions: int = 16
+    joined_expansion: int = 4
+    rounds: int = 10000
+    threads: int = 2
+
+    def taps(self):
+        """Each whole layer and its four branches."""
+        return [tap for layer in self.layers for tap in (layer, *(f"{layer}.{b}" for b in BRANCHES))]
+
+    def pairs(self):
+        return list(zip(self.layers, self.layers[1:]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One call of the program. `name` is also the name of its results in WORK/results/."""
+    name: str
+    arguments: tuple
+    run: pathlib.Path | None = None  # of a training step: the folder that it makes
+    about: str = ""  # a line for the page
+
+
+def run_folder(settings, name):
+    return settings.work / "runs" / name
+
+
+def member(settings, name, k):
+    """The run of one k in a sweep's folder."""
+    return run_folder(settings, name) / "sweep" / f"k={k}"
+
+
+def out_folder(settings, name):
+    return settings.work / "results" / name
+
+
+def training(settings):
+    """Autoencoders of every layer and branch at every k from one pass; a second seed; the joined layers."""
+    common = ("--epochs", "1", "--batch", str(settings.batch), "--holdout", str(settings.holdout),
+              "--buffer-tokens", "65536", "--threads", str(settings.threads), "--checkpoint-every", "15min",
+              "--no-progress")
+    images = tuple(map(str, settings.images))
+
+    def step(name, taps, extra, positions, about):
+        folder = run_folder(settings, name)
+        return Step(f"train-{name}", ("train", str(settings.model), *images, "--tap", ",".join(taps), *extra,
+                                      "--positions-per-image", str(positions), *common, "--out", str(folder)),
+                    run=folder, about=about)
+
+    def sweep(ks):
+        return ("--sweep", "k=" + ",".join(map(str, ks)))
+
+    steps = [step("layers", settings.taps(), (*sweep(settings.ks), "--seed", "0"), settings.positions,
+                  "the whole of each layer and its four branches")]
+    if settings.second_seed and settings.match_ks:
+        steps.append(step("second", settings.second_seed, (*sweep(settings.match_ks), "--seed", "1"),
+                          settings.positions, "a second seed: how well the same layer's features are found again"))
+    if len(settings.layers) > 1 and settings.joined_positions:
+        joined = "+".join(settings.layers)
+        steps.append(step("joined", (joined,), ("--k", str(settings.ks[-1]), "--expansion",
+                                                str(settings.joined_expansion), "--seed", "0"),
+                          settings.joined_positions, "all layers joined into one autoencoder"))
+    return steps
+
+
+def held_out(settings):
+    return [Step(f"eval-k{k}", ("eval", str(member(settings, "layers", k)), "--tap", ",".join(settings.layers),
+                                *common(settings)),
+                 about="reconstruction, and the network run on from it, over the held-out images")
+            for k in settings.ks]
+
+
+def common(settings):
+    return ("--threads", str(settings.threads), "--no-progress", "--json")
+
+
+def analysis(settings):
+    """branches of every tap at every k over the photos, then over all images at full_ks; matches of neighbouring
+    layers and of two seeds; the joined layers."""
+    photos = tuple(map(str, settings.photos or settings.images))
+    everything = tuple(map(str, settings.images))
+    steps = []
+    for k in settings.ks:
+        steps.append(analysis_step(settings, f"branches-k{k}", "branches", (member(settings, "layers", k),), photos))
+    for k in settings.match_ks:
+        run = member(settings, "layers", k)
+        pairs = ("--tap-pairs", ",".join(f"{a}:{b}" for a, b in settings.pairs()))
+        if settings.pairs():
+            steps.append(analysis_step(settings, f"match-k{k}", "match", (run, run), photos, pairs))
+        if settings.second_seed:
+            same = ("--tap-pairs", ",".join(f"{tap}:{tap}" for tap in settings.second_seed))
+            steps.append(analysis_step(settings, f"seeds-k{k}", "match", (run, member(settings, "second", k)),
+                                       photos, same))
+    if len(settings.layers) > 1 and settings.joined_positions:
+        steps.append(analysis_step(settings, "joined", "match", (run_folder(settings, "joined"),), photos))
+    if settings.photos and tuple(settings.photos) != tuple(settings.images):
+        for k in settings.full_ks:
+            steps.append(analysis_step(settings, f"branches-all-k{k}", "branches",
+                                       (member(settings, "layers", k),), everything))
+    return steps
+
+
+def analysis_step(settings, name, command, runs, images, extra=()):
+    return Step(name, (command, *map(str, runs), *extra, "--images", *images, "--out",
+                       str(out_folder(settings, name)), "--seed", "0", *common(settings)))
+
+
+def all_steps(settings):
+    return [*training(settings), *held_out(settings), *analysis(settings)]

@@ -1,0 +1,107 @@
+"""What the program wrote, by step, layer and branch. A file or a field that is missing is None, never an error: the page
+then says that it was not measured."""
+from findings import plan, runner
+from findings.statistics import Effect
+
+NULLS = {"auroc": 0.5, "fisher": 1.0, "odds ratio": 1.0}  # what no effect is; 0 for all others
+SUBJECTS = ("latents", "neurons", "random dictionary")
+
+
+def number(value):
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def as_effect(test):
+    """An entry of branches.json's `tests`, or None."""
+    if not test or number(test.get("value")) is None:
+        return None
+    return Effect(test["value"], number(test.get("low")), number(test.get("high")), number(test.get("p")),
+                  number(test.get("q")), number(test.get("n")), NULLS.get(test.get("test"), 0.0))
+
+
+class Branches:
+    """One tap's branches.json."""
+
+    def __init__(self, document):
+        self.document = document or {}
+        self.tests = {}
+        for test in self.document.get("tests") or []:
+            key = tuple(test.get(name) for name in ("concept", "branch", "subject", "test"))
+            self.tests.setdefault(key, test)
+
+    def test(self, concept, branch, subject="latents", name="auroc"):
+        return as_effect(self.tests.get((concept, branch, subject, name)))
+
+    def direct(self, concept, branch, rival, subject="latents"):
+        """The branch's advantage over a rival: above 0 when it is ahead. None when they were not compared."""
+        forward = self.test(concept, branch, subject, f"{branch} against {rival}")
+        if forward:
+            return forward
+        other = self.test(concept, rival, subject, f"{rival} against {branch}")
+        if other is None or other.low is None or other.high is None:
+            return other
+        return Effect(-other.value, -other.high, -other.low, other.p, other.q, other.n)
+
+    def entry(self, concept, branch, subject="latents", name="auroc"):
+        return self.tests.get((concept, branch, subject, name)) or {}
+
+    def concepts(self):
+        return list(self.document.get("concepts") or {})
+
+    def null(self, branch, name):
+        return number(((self.document.get("nulls") or {}).get(branch) or {}).get(name))
+
+    def neuron_share(self):
+        return number(self.document.get("neuron_share"))
+
+    def about(self):
+        return self.document.get("about") or {}
+
+    def marked(self, concept):
+        """[(density, whether it is a feature of the concept)] of the live latents; None without this concept."""
+        latents = self.document.get("latents")
+        if not latents or concept not in (self.document.get("concepts") or {}):
+            return None
+        return [(latent["density"], bool((latent.get("concepts") or {}).get(concept)))
+                for latent in latents if latent.get("live")]
+
+
+class Results:
+    """Reads results when they are asked for, each file once."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.read = {}
+
+    def json(self, path):
+        if path not in self.read:
+            self.read[path] = runner.read_json(path)
+        return self.read[path]
+
+    def branches(self, step, tap):
+        path = plan.out_folder(self.settings, step) / tap / "branches.json"
+        if path not in self.read:
+            document = runner.read_json(path)
+            self.read[path] = Branches(document) if document else None
+        return self.read[path]
+
+    def match(self, step, a, b):
+        """match.json's document of one pair of taps, or None."""
+        folder = plan.out_folder(self.settings, step)
+        for path in sorted(folder.rglob("match*.json")) if folder.is_dir() else []:
+            document = self.json(path) or {}
+            about = document.get("about") or {}
+            if (about.get("a") or {}).get("tap") == a and (about.get("b") or {}).get("tap") == b:
+                return document
+        return None
+
+    def evaluation(self, k, tap):
+        """What eval says of one tap at one k: its entry in the document that it printed; {} when there is none."""
+        document = self.json(self.settings.work / "results" / f"eval-k{k}.json") or {}
+        for entry in document.get("evaluations") or []:
+            if entry.get("tap") == tap and entry.get("k", k) == k:
+                return entry
+        return self.json(plan.member(self.settings, "layers", k) / tap / "eval.json") or {}
+
+    def run(self, name="layers"):
+        return self.json(plan.run_folder(self.settings, name) / "run.json") or {}
