@@ -17,7 +17,7 @@ import tempfile
 import time
 
 KINDS = {".jpg", ".jpeg", ".png", ".bmp"}
-COMMANDS = {"eval": ("--all",), "features": (), "branches": ()}
+COMMANDS = {"eval": ("--all", ), "features": (), "branches": ()}
 MIB = 1024.0
 
 
@@ -51,10 +51,17 @@ def measure_all(a, scratch):
         for count in a.counts:
             listed = scratch / f"{count}.txt"
             listed.write_text("".join(f"{path.resolve()}\n" for path in images[:count]))
-            words = [str(a.branchsae), command, str(a.run), str(listed), "--tap", a.tap, "--threads", str(a.threads),
-                     "--no-progress", "--json", "--out", str(scratch / command), *COMMANDS[command]]
+            words = [
+                str(a.branchsae), command,
+                str(a.run),
+                str(listed), "--tap", a.tap, "--threads",
+                str(a.threads), "--no-progress", "--json", "--out",
+                str(scratch / command), *COMMANDS[command]
+            ]
             results[command][count] = measure(words)
-            print(f"analysis_cost: {command} {count}: {results[command][count][0]:.1f} s", file=sys.stderr, flush=True)
+            print(f"analysis_cost: {command} {count}: {results[command][count][0]:.1f} s",
+                  file=sys.stderr,
+                  flush=True)
     return results
 
 
@@ -68,15 +75,21 @@ def report(results, counts):
     totals = {count: sum(results[command][count][0] for command in results) for count in counts}
     most = max(results[command][counts[-1]][1] for command in results)
     steps = [f"{a} to {b}" for a, b in zip(counts, counts[1:])]
-    lines = [["command", *(f"{count} photos, s" for count in counts), *(f"ms an image, {step}" for step in steps),
-              f"peak at {counts[-1]}, MiB"]]
+    lines = [[
+        "command", *(f"{count} photos, s" for count in counts), *(f"ms an image, {step}" for step in steps),
+        f"peak at {counts[-1]}, MiB"
+    ]]
     lines.append(["---", *["---:"] * (len(lines[0]) - 1)])
     for command, by_count in results.items():
         times = {count: by_count[count][0] for count in counts}
-        lines.append([f"`{command}`", *(f"{times[count]:.1f}" for count in counts),
-                      *(f"{slope:.1f}" for slope in slopes(times, counts)), f"{by_count[counts[-1]][1]:.0f}"])
-    lines.append(["all", *(f"{totals[count]:.1f}" for count in counts),
-                  *(f"{slope:.1f}" for slope in slopes(totals, counts)), f"{most:.0f}"])
+        lines.append([
+            f"`{command}`", *(f"{times[count]:.1f}" for count in counts),
+            *(f"{slope:.1f}" for slope in slopes(times, counts)), f"{by_count[counts[-1]][1]:.0f}"
+        ])
+    lines.append([
+        "all", *(f"{totals[count]:.1f}" for count in counts), *(f"{slope:.1f}" for slope in slopes(totals, counts)),
+        f"{most:.0f}"
+    ])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines), totals[counts[-1]], most
 
 
@@ -110,8 +123,10 @@ def main(arguments=None):
         results = measure_all(a, pathlib.Path(scratch))
     table, seconds, memory = report(results, a.counts)
     print(json.dumps(results) if a.json else table)
-    over = [text for text, wrong in ((f"{seconds:.0f} s, bound {a.most_seconds:.0f}", seconds > a.most_seconds),
-                                     (f"{memory:.0f} MiB, bound {a.most_memory:.0f}", memory > a.most_memory)) if wrong]
+    over = [
+        text for text, wrong in ((f"{seconds:.0f} s, bound {a.most_seconds:.0f}", seconds > a.most_seconds),
+                                 (f"{memory:.0f} MiB, bound {a.most_memory:.0f}", memory > a.most_memory)) if wrong
+    ]
     print(f"analysis_cost: {'over: ' + '; '.join(over) if over else 'within bounds'}", file=sys.stderr)
     return 1 if over else 0
 

@@ -35,17 +35,34 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--branchsae", type=pathlib.Path, required=True, metavar="PROGRAM")
     parser.add_argument("--model", type=pathlib.Path, required=True)
-    parser.add_argument("--images", type=pathlib.Path, nargs="+", required=True,
+    parser.add_argument("--images",
+                        type=pathlib.Path,
+                        nargs="+",
+                        required=True,
                         help="the photos, then what else trains: folders, lists, .tar shards")
     parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for runs and results")
-    parser.add_argument("--out", type=pathlib.Path, required=True, help="the page; charts go to a folder of its name")
+    parser.add_argument("--out",
+                        type=pathlib.Path,
+                        required=True,
+                        help="the page; charts go to a folder of its name")
     parser.add_argument("--layers", type=words, default=defaults.layers)
     parser.add_argument("--k", type=numbers, default=defaults.ks, help="as 4,8,16,32")
-    parser.add_argument("--full-k", type=numbers, default=defaults.full_ks, help="k's analysed over all images; '' for none")
-    parser.add_argument("--match-k", type=numbers, default=defaults.match_ks, help="k's at which layers are matched")
-    parser.add_argument("--second-seed", type=words, default=defaults.second_seed, help="layers trained twice; '' for none")
+    parser.add_argument("--full-k",
+                        type=numbers,
+                        default=defaults.full_ks,
+                        help="k's analysed over all images; '' for none")
+    parser.add_argument("--match-k",
+                        type=numbers,
+                        default=defaults.match_ks,
+                        help="k's at which layers are matched")
+    parser.add_argument("--second-seed",
+                        type=words,
+                        default=defaults.second_seed,
+                        help="layers trained twice; '' for none")
     parser.add_argument("--positions", type=int, default=defaults.positions, help="tokens of an image that train")
-    parser.add_argument("--joined-positions", type=int, default=defaults.joined_positions,
+    parser.add_argument("--joined-positions",
+                        type=int,
+                        default=defaults.joined_positions,
                         help="the same for the joined layers; 0: none")
     parser.add_argument("--batch", type=int, default=defaults.batch)
     parser.add_argument("--threads", type=int, default=defaults.threads)
@@ -61,11 +78,23 @@ def checked(parser, a):
     if not a.k or extra:
         parser.error(f"--full-k and --match-k take k's of --k; not among them: {sorted(extra)}")
     if set(a.second_seed) - set(a.layers):
-        parser.error(f"--second-seed takes layers of --layers; not among them: {sorted(set(a.second_seed) - set(a.layers))}")
+        parser.error(
+            f"--second-seed takes layers of --layers; not among them: {sorted(set(a.second_seed) - set(a.layers))}")
     images = tuple(path.resolve() for path in a.images)
-    return plan.Settings(a.branchsae.resolve(), a.model.resolve(), images, a.work.resolve(), images[:1], a.layers, a.k,
-                         a.full_k, a.match_k, a.second_seed, a.positions, a.batch,
-                         joined_positions=a.joined_positions, threads=a.threads)
+    return plan.Settings(a.branchsae.resolve(),
+                         a.model.resolve(),
+                         images,
+                         a.work.resolve(),
+                         images[:1],
+                         a.layers,
+                         a.k,
+                         a.full_k,
+                         a.match_k,
+                         a.second_seed,
+                         a.positions,
+                         a.batch,
+                         joined_positions=a.joined_positions,
+                         threads=a.threads)
 
 
 def main(arguments=None):

@@ -38,25 +38,42 @@ def others(branch):
     return [name for name in plan.BRANCHES if name != branch]
 
 
-def whole_layer(results, claim, text, concept, branch, steps):
-    """Do the latents of a concept have more of their decoder in the branch than other latents have? steps: {k: step}."""
-    cells = []
+@dataclasses.dataclass(frozen=True)
+class WholeLayers:
+    """What the whole layers' tests of one concept say, q over all layers and k."""
+    effects: dict  # {(k, layer, branch): Effect or None}
+    direct: dict  # {(k, layer, rival): the claimed branch's lead over it}
+    control: dict  # {(k, layer): the same test on a random dictionary}
+
+
+def whole_layers(results, concept, branch, steps):
+    effects, direct, control = {}, {}, {}
     for k, step in steps.items():
         for layer in results.settings.layers:
             found = results.branches(step, layer)
-            cells.append(rules.Cell(layer, k, rules.OPEN) if found is None else
-                         whole_layer_cell(found, layer, k, concept, branch))
-    return Test(claim, text, f"whole-layer latents: share of the decoder in {branch}, {concept} latents against the others",
-                "AUROC", "Benjamini-Hochberg in each layer, over branches, concepts and tests", tuple(cells))
+            for name in plan.BRANCHES:
+                effects[k, layer, name] = found.test(concept, name) if found else None
+            for rival in others(branch):
+                direct[k, layer, rival] = found.direct(concept, branch, rival) if found else None
+            control[k, layer] = found.test(concept, branch, "random dictionary") if found else None
+    return WholeLayers(*map(statistics.with_q, (effects, direct, control)))
 
 
-def whole_layer_cell(found, layer, k, concept, branch):
-    effect = found.test(concept, branch)
-    rivals = [found.test(concept, other) for other in others(branch)]
-    direct = [found.direct(concept, branch, other) for other in others(branch)]
-    made = [one for one in direct if one is not None]
-    control = found.test(concept, branch, "random dictionary")
-    return rules.Cell(layer, k, rules.judge(effect, rivals, made, control), effect)
+def whole_layer(results, claim, text, concept, branch, steps):
+    """Do the latents of a concept have more of their decoder in the branch than other latents have? steps: {k: step}."""
+    found = whole_layers(results, concept, branch, steps)
+    cells = []
+    for k in steps:
+        for layer in results.settings.layers:
+            effect = found.effects[k, layer, branch]
+            says = rules.judge(effect, [found.effects[k, layer, other] for other in others(branch)],
+                               [found.direct[k, layer, other] for other in others(branch)], found.control[k, layer])
+            cells.append(rules.Cell(layer, k, says, effect))
+    test = Test(
+        claim, text, f"whole-layer latents: share of the decoder in {branch}, {concept} latents against the others",
+        "AUROC", f"permutation within densities, two-sided; Benjamini-Hochberg over {len(found.effects)} "
+        "(layers, k, branches)", tuple(cells))
+    return test, found
 
 
 def odds_against(found, concept, branch, rivals):
@@ -74,20 +91,23 @@ def branch_autoencoders(results, claim, text, concept, branch, steps):
     for k, step in steps.items():
         for layer in results.settings.layers:
             found = {name: results.branches(step, f"{layer}.{name}") for name in plan.BRANCHES}
-            for rivals in (tuple(others(branch)), *((one,) for one in others(branch))):
+            for rivals in (tuple(others(branch)), *((one, ) for one in others(branch))):
                 compared[k, layer, rivals] = odds_against(found, concept, branch, rivals)
-    qs = statistics.adjusted([effect.p if effect else None for effect in compared.values()])
-    compared = {key: dataclasses.replace(effect, q=q) if effect else None
-                for (key, effect), q in zip(compared.items(), qs)}
+    compared = statistics.with_q(compared)
     cells = []
     for k in steps:
         for layer in results.settings.layers:
             effect = compared[k, layer, tuple(others(branch))]
-            direct = [compared[k, layer, (one,)] for one in others(branch)]
+            direct = [compared[k, layer, (one, )] for one in others(branch)]
             cells.append(rules.Cell(layer, k, rules.judge(effect, direct=direct), effect))
-    test = Test(claim, text, f"the branches' own autoencoders: share of {concept} latents in {branch} against the other three, "
-                "matched by firing density", "odds ratio",
-                f"Benjamini-Hochberg over {len(compared)} comparisons (layers, k, rivals)", tuple(cells), logarithm=True)
+    test = Test(claim,
+                text,
+                f"the branches' own autoencoders: share of {concept} latents in {branch} against the other three, "
+                "matched by firing density",
+                "odds ratio",
+                f"Benjamini-Hochberg over {len(compared)} comparisons (layers, k, rivals)",
+                tuple(cells),
+                logarithm=True)
     return test, compared
 
 
@@ -104,8 +124,11 @@ def agreement(document, similarity, pairing, branch):
 def keeps_branch(results, similarity, branch, steps, pairs, claim="C5", text=C5):
     """Are pairs of like latents of two layers both in the branch more often than chance? Also wanted: more pairs of one
     branch, of the four, than when branches are exchanged among latents of equal density."""
-    found = {(k, a, b): agreement(results.match(step, a, b), similarity, "mutual best", branch)
-             for k, step in steps.items() for a, b in pairs}
+    found = {
+        (k, a, b): agreement(results.match(step, a, b), similarity, "mutual best", branch)
+        for k, step in steps.items()
+        for a, b in pairs
+    }
     fisher = statistics.adjusted([entry.get("fisher_p") for entry in found.values()])
     exchanged = statistics.adjusted([entry.get("permutation_p") for entry in found.values()])
     cells = []
@@ -114,12 +137,21 @@ def keeps_branch(results, similarity, branch, steps, pairs, claim="C5", text=C5)
         if q is None or entry.get("odds_ratio") is None:
             cells.append(rules.Cell(where, k, rules.OPEN))
             continue
-        effect = Effect(entry["odds_ratio"], entry.get("low"), entry.get("high"), entry["fisher_p"], q,
-                        entry.get("pairs"), null=1.0)
+        effect = Effect(entry["odds_ratio"],
+                        entry.get("low"),
+                        entry.get("high"),
+                        entry["fisher_p"],
+                        q,
+                        entry.get("pairs"),
+                        null=1.0)
         cells.append(rules.Cell(where, k, rules.judge(effect, direct=[excess(entry, q_exchanged)]), effect))
-    return Test(claim, text, f"pairs of latents of neighbouring layers, each other's best by {similarity}: both in {branch}?",
-                "odds ratio", f"Fisher's exact test, Benjamini-Hochberg over {len(found)} (pairs of layers, k)",
-                tuple(cells), logarithm=True)
+    return Test(claim,
+                text,
+                f"pairs of latents of neighbouring layers, each other's best by {similarity}: both in {branch}?",
+                "odds ratio",
+                f"Fisher's exact test, Benjamini-Hochberg over {len(found)} (pairs of layers, k)",
+                tuple(cells),
+                logarithm=True)
 
 
 def excess(entry, q):

@@ -8,23 +8,31 @@ def tests_of(results):
     settings = results.settings
     photos = {k: f"branches-k{k}" for k in settings.ks}
     steps = {k: f"match-k{k}" for k in settings.match_ks}
+    animal_layers, animal_shares = claims.whole_layer(results, "C1", claims.C1, "animal", "5x5", photos)
+    colour_layers, colour_shares = claims.whole_layer(results, "C4", claims.C4, "colour", "1x1", photos)
     animal, animal_odds = claims.branch_autoencoders(results, "C1", claims.C1, "animal", "5x5", photos)
     colour, colour_odds = claims.branch_autoencoders(results, "C4", claims.C4, "colour", "1x1", photos)
-    tests = [claims.whole_layer(results, "C1", claims.C1, "animal", "5x5", photos), animal,
-             claims.whole_layer(results, "C4", claims.C4, "colour", "1x1", photos), colour]
+    tests = [animal_layers, animal, colour_layers, colour]
     for similarity in ("correlation", "class profile"):
         tests.append(claims.keeps_branch(results, similarity, "5x5", steps, settings.pairs()))
-    return tests, {"animal": animal_odds, "colour": colour_odds}
+    return tests, {"animal": (animal_shares, animal_odds), "colour": (colour_shares, colour_odds)}
 
 
 def write(settings, results, path):
     """The whole page."""
-    tests, odds = tests_of(results)
-    parts = [head(settings, results), summary(tests), "## Rules of the verdicts\n\n" + rules.RULES,
-             sections.training(results), sections.concept_claim(results, tests, odds, "C1", "animal", "5x5", path),
-             sections.concept_claim(results, tests, odds, "C4", "colour", "1x1", path),
-             sections.matches(results, tests, path), sections.other_concepts(results),
-             sections.neurons(results), sections.limits(results), steps_table(settings)]
+    tests, found = tests_of(results)
+    parts = [
+        head(settings, results),
+        summary(tests), "## Rules of the verdicts\n\n" + rules.RULES,
+        sections.training(results),
+        sections.concept_claim(results, tests, found, "C1", "animal", "5x5", path),
+        sections.concept_claim(results, tests, found, "C4", "colour", "1x1", path),
+        sections.matches(results, tests, path),
+        sections.other_concepts(results),
+        sections.neurons(results),
+        sections.limits(results),
+        steps_table(settings)
+    ]
     runner.write_text(path, "\n".join(part for part in parts if part))
 
 
@@ -35,20 +43,19 @@ def head(settings, results):
     total = sum(runner.seconds_of(settings, step) or 0 for step in plan.all_steps(settings))
     rows = [("model", f"sha256 {model.get('sha256', MISSING)}"),
             ("images", f"{figure(images.get('count'))}, of which {figure(held_out_images(results))} held out; "
-                       f"fingerprint {images.get('fingerprint', MISSING)}"),
-            ("analysed", analysed(results)),
+             f"fingerprint {images.get('fingerprint', MISSING)}"), ("analysed", analysed(results)),
             ("tokens trained on", f"{figure(info.get('step', 0) * options.get('batch', 0) or None)} a tap, "
-                                  f"{settings.positions} positions of an image, batches of {settings.batch}"),
+             f"{settings.positions} positions of an image, batches of {settings.batch}"),
             ("k", ", ".join(map(str, settings.ks)) + f"; neighbouring layers are compared at "
-                  f"{', '.join(map(str, settings.match_ks))}"),
-            ("seeds", "0; 1 where it says second seed"),
+             f"{', '.join(map(str, settings.match_ks))}"), ("seeds", "0; 1 where it says second seed"),
             ("program", f"branchsae {versions.get('branchsae', MISSING)}; {info.get('device', MISSING)}"),
             ("time", f"{duration(total)} of the program, all steps")]
-    return ("# Findings\n\nWhat the autoencoders of InceptionV1 say about three claims of Bozoukov 2025 "
-            "([arXiv 2504.11489](https://arxiv.org/abs/2504.11489)). Written by `scripts/findings.py`, not by hand:\n\n"
-            "    scripts/findings.py --branchsae build/bin/branchsae --model googlenet.onnx "
-            "--images photos/ train-00{0..3}.tar \\\n        --work work/ --out docs/findings.md\n\n"
-            + table(("", ""), rows))
+    return (
+        "# Findings\n\nWhat the autoencoders of InceptionV1 say about three claims of Bozoukov 2025 "
+        "([arXiv 2504.11489](https://arxiv.org/abs/2504.11489)). Written by `scripts/findings.py`, not by hand:\n\n"
+        "    scripts/findings.py --branchsae build/bin/branchsae --model googlenet.onnx "
+        "--images photos/ train-00{0..3}.tar \\\n        --work work/ --out docs/findings.md\n\n" + table(
+            ("", ""), rows))
 
 
 def held_out_images(results):
@@ -63,8 +70,8 @@ def analysed(results):
     """Images and tokens of the analyses, from their own records."""
     seen = []
     settings = results.settings
-    for step, what in ((f"branches-k{settings.ks[-1]}", "every k"),
-                       *((f"branches-all-k{k}", f"k = {k} again") for k in settings.full_ks)):
+    for step, what in ((f"branches-k{settings.ks[-1]}", "every k"), *((f"branches-all-k{k}", f"k = {k} again")
+                                                                      for k in settings.full_ks)):
         found = results.branches(step, settings.layers[0])
         if found:
             about = found.about()
@@ -79,8 +86,8 @@ def by_k(test):
     for k in test.ks():
         says = [cell.says for cell in test.at(k)]
         measured = len(says) - says.count(rules.OPEN)
-        parts.append(f"{k}: {says.count(rules.FOR)} / {says.count(rules.AGAINST)} of {measured}" if measured
-                     else f"{k}: {MISSING}")
+        parts.append(f"{k}: {says.count(rules.FOR)} / {says.count(rules.AGAINST)} of {measured}"
+                     if measured else f"{k}: {MISSING}")
     return "; ".join(parts)
 
 
@@ -98,13 +105,16 @@ def summary(tests):
         of_claim = [test for test in tests if test.claim == claim]
         text += f"- **{claim}**, {of_claim[0].text}: **{rules.together([t.verdict() for t in of_claim])}**.\n"
     k = max((test.ks()[-1] for test in tests if test.ks()), default=None)
-    return (text + f"\nEffects with 95 % intervals at k = {k}, the layers' effects as one (DerSimonian and Laird); no effect "
-            "is AUROC 0.5, odds ratio 1. The cells behind the verdicts, layer by layer with their own q, are below.\n\n"
-            + table(("claim", "our test", "effect", "p", "q of a cell", "k: layers for / against", "verdict"), rows))
+    return (
+        text +
+        f"\nEffects with 95 % intervals at k = {k}, the layers' effects as one (DerSimonian and Laird); no effect "
+        "is AUROC 0.5, odds ratio 1. The cells behind the verdicts, layer by layer with their own q, are below.\n\n"
+        + table(("claim", "our test", "effect", "p", "q of a cell", "k: layers for / against", "verdict"), rows))
 
 
 def steps_table(settings):
     rows = [(step.name, f"`branchsae {step.arguments[0]}`", duration(runner.seconds_of(settings, step)))
             for step in plan.all_steps(settings)]
-    return ("## Steps\n\nWall time of each call of the program; `training` of all taps and k is one pass of the images.\n\n"
-            + table(("step", "command", ">time"), rows))
+    return (
+        "## Steps\n\nWall time of each call of the program; `training` of all taps and k is one pass of the images.\n\n"
+        + table(("step", "command", ">time"), rows))

@@ -15,7 +15,7 @@ class Settings:
     photos: tuple = ()  # the analysis at every k; empty: all images
     layers: tuple = ("mixed4a", "mixed4b", "mixed4c", "mixed4d", "mixed4e")
     ks: tuple = (4, 8, 16, 32)
-    full_ks: tuple = (32,)
+    full_ks: tuple = (32, )
     match_ks: tuple = (8, 32)
     second_seed: tuple = ("mixed4b", "mixed4d")
     positions: int = 32
@@ -58,38 +58,44 @@ def out_folder(settings, name):
 
 def training(settings):
     """Autoencoders of every layer and branch at every k from one pass; a second seed; the joined layers."""
-    common = ("--epochs", "1", "--batch", str(settings.batch), "--holdout", str(settings.holdout),
-              "--buffer-tokens", "65536", "--threads", str(settings.threads), "--checkpoint-every", "15min",
-              "--no-progress")
+    common = ("--epochs", "1", "--batch",
+              str(settings.batch), "--holdout", str(settings.holdout), "--buffer-tokens", "65536", "--threads",
+              str(settings.threads), "--checkpoint-every", "15min", "--no-progress")
     images = tuple(map(str, settings.images))
 
     def step(name, taps, extra, positions, about):
         folder = run_folder(settings, name)
         return Step(f"train-{name}", ("train", str(settings.model), *images, "--tap", ",".join(taps), *extra,
                                       "--positions-per-image", str(positions), *common, "--out", str(folder)),
-                    run=folder, about=about)
+                    run=folder,
+                    about=about)
 
     def sweep(ks):
         return ("--sweep", "k=" + ",".join(map(str, ks)))
 
-    steps = [step("layers", settings.taps(), (*sweep(settings.ks), "--seed", "0"), settings.positions,
-                  "the whole of each layer and its four branches")]
+    steps = [
+        step("layers", settings.taps(), (*sweep(settings.ks), "--seed", "0"), settings.positions,
+             "the whole of each layer and its four branches")
+    ]
     if settings.second_seed and settings.match_ks:
-        steps.append(step("second", settings.second_seed, (*sweep(settings.match_ks), "--seed", "1"),
-                          settings.positions, "a second seed: how well the same layer's features are found again"))
+        steps.append(
+            step("second", settings.second_seed, (*sweep(settings.match_ks), "--seed", "1"), settings.positions,
+                 "a second seed: how well the same layer's features are found again"))
     if len(settings.layers) > 1 and settings.joined_positions:
         joined = "+".join(settings.layers)
-        steps.append(step("joined", (joined,), ("--k", str(settings.ks[-1]), "--expansion",
-                                                str(settings.joined_expansion), "--seed", "0"),
-                          settings.joined_positions, "all layers joined into one autoencoder"))
+        steps.append(
+            step("joined", (joined, ),
+                 ("--k", str(settings.ks[-1]), "--expansion", str(settings.joined_expansion), "--seed", "0"),
+                 settings.joined_positions, "all layers joined into one autoencoder"))
     return steps
 
 
 def held_out(settings):
-    return [Step(f"eval-k{k}", ("eval", str(member(settings, "layers", k)), "--tap", ",".join(settings.layers),
-                                *common(settings)),
-                 about="reconstruction, and the network run on from it, over the held-out images")
-            for k in settings.ks]
+    return [
+        Step(f"eval-k{k}",
+             ("eval", str(member(settings, "layers", k)), "--tap", ",".join(settings.layers), *common(settings)),
+             about="reconstruction, and the network run on from it, over the held-out images") for k in settings.ks
+    ]
 
 
 def common(settings):
@@ -103,7 +109,8 @@ def analysis(settings):
     everything = tuple(map(str, settings.images))
     steps = []
     for k in settings.ks:
-        steps.append(analysis_step(settings, f"branches-k{k}", "branches", (member(settings, "layers", k),), photos))
+        steps.append(
+            analysis_step(settings, f"branches-k{k}", "branches", (member(settings, "layers", k), ), photos))
     for k in settings.match_ks:
         run = member(settings, "layers", k)
         pairs = ("--tap-pairs", ",".join(f"{a}:{b}" for a, b in settings.pairs()))
@@ -111,19 +118,20 @@ def analysis(settings):
             steps.append(analysis_step(settings, f"match-k{k}", "match", (run, run), photos, pairs))
         if settings.second_seed:
             same = ("--tap-pairs", ",".join(f"{tap}:{tap}" for tap in settings.second_seed))
-            steps.append(analysis_step(settings, f"seeds-k{k}", "match", (run, member(settings, "second", k)),
-                                       photos, same))
+            steps.append(
+                analysis_step(settings, f"seeds-k{k}", "match", (run, member(settings, "second", k)), photos, same))
     if len(settings.layers) > 1 and settings.joined_positions:
-        steps.append(analysis_step(settings, "joined", "match", (run_folder(settings, "joined"),), photos))
+        steps.append(analysis_step(settings, "joined", "match", (run_folder(settings, "joined"), ), photos))
     if settings.photos and tuple(settings.photos) != tuple(settings.images):
         for k in settings.full_ks:
-            steps.append(analysis_step(settings, f"branches-all-k{k}", "branches",
-                                       (member(settings, "layers", k),), everything))
+            steps.append(
+                analysis_step(settings, f"branches-all-k{k}", "branches", (member(settings, "layers", k), ),
+                              everything))
     return steps
 
 
 def analysis_step(settings, name, command, runs, images, extra=()):
-    return Step(name, (command, *map(str, runs), *extra, "--images", *images, "--out",
+    return Step(name, (command, *map(str, runs), *extra, "--images", ",".join(images), "--out",
                        str(out_folder(settings, name)), "--seed", "0", *common(settings)))
 
 

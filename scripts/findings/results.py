@@ -1,6 +1,8 @@
 """What the program wrote, by step, layer and branch. A file or a field that is missing is None, never an error: the page
 then says that it was not measured."""
-from findings import plan, runner
+import dataclasses
+
+from findings import plan, runner, statistics
 from findings.statistics import Effect
 
 NULLS = {"auroc": 0.5, "fisher": 1.0, "odds ratio": 1.0}  # what no effect is; 0 for all others
@@ -12,16 +14,19 @@ def number(value):
 
 
 def as_effect(test):
-    """An entry of branches.json's `tests`, or None."""
+    """An entry of branches.json's `tests`, or None. Its p is one-sided (as large or larger); here both sides count, since a
+    claim may also be wrong the other way round. q is left open: what is corrected together is decided by the claim."""
     if not test or number(test.get("value")) is None:
         return None
-    return Effect(test["value"], number(test.get("low")), number(test.get("high")), number(test.get("p")),
-                  number(test.get("q")), number(test.get("n")), NULLS.get(test.get("test"), 0.0))
+    p, rounds = number(test.get("p")), number(test.get("rounds"))
+    if p is not None and rounds:
+        p = statistics.both_sides(p, rounds)
+    return Effect(test["value"], number(test.get("low")), number(test.get("high")), p, None, number(test.get("n")),
+                  NULLS.get(test.get("test"), 0.0))
 
 
 class Branches:
     """One tap's branches.json."""
-
     def __init__(self, document):
         self.document = document or {}
         self.tests = {}
@@ -35,15 +40,10 @@ class Branches:
     def direct(self, concept, branch, rival, subject="latents"):
         """The branch's advantage over a rival: above 0 when it is ahead. None when they were not compared."""
         forward = self.test(concept, branch, subject, f"{branch} against {rival}")
-        if forward:
-            return forward
         other = self.test(concept, rival, subject, f"{rival} against {branch}")
-        if other is None or other.low is None or other.high is None:
-            return other
-        return Effect(-other.value, -other.high, -other.low, other.p, other.q, other.n)
-
-    def entry(self, concept, branch, subject="latents", name="auroc"):
-        return self.tests.get((concept, branch, subject, name)) or {}
+        if forward or other is None or other.low is None or other.high is None:
+            return forward
+        return dataclasses.replace(other, value=-other.value, low=-other.high, high=-other.low)
 
     def concepts(self):
         return list(self.document.get("concepts") or {})
@@ -62,13 +62,12 @@ class Branches:
         latents = self.document.get("latents")
         if not latents or concept not in (self.document.get("concepts") or {}):
             return None
-        return [(latent["density"], bool((latent.get("concepts") or {}).get(concept)))
-                for latent in latents if latent.get("live")]
+        return [(latent["density"], bool((latent.get("concepts") or {}).get(concept))) for latent in latents
+                if latent.get("live")]
 
 
 class Results:
     """Reads results when they are asked for, each file once."""
-
     def __init__(self, settings):
         self.settings = settings
         self.read = {}

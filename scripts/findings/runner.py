@@ -38,7 +38,8 @@ def same_training(info, arguments):
     """Whether a finished run's own record of its command line holds what the step would ask for."""
     recorded = info.get("command_line") or {}
     options = list(arguments)
-    for flag in ("--tap", "--sweep", "--k", "--expansion", "--positions-per-image", "--batch", "--holdout", "--seed"):
+    for flag in ("--tap", "--sweep", "--k", "--expansion", "--positions-per-image", "--batch", "--holdout",
+                 "--seed"):
         if flag not in options:
             continue
         asked, kept = options[options.index(flag) + 1], recorded.get(flag[2:])
@@ -77,8 +78,8 @@ def outdated(settings, step):
     """Whether a run that the step reads was trained on since."""
     made = marker(settings, step).stat().st_mtime_ns
     runs = (settings.work / "runs").glob("*/run.json")
-    return any(run.stat().st_mtime_ns > made for run in runs
-               if any(argument.startswith(str(run.parent)) for argument in step.arguments))
+    return any(run.stat().st_mtime_ns > made for run in runs if any(
+        argument.startswith(str(run.parent)) for argument in step.arguments))
 
 
 def arguments_to_run(step):
@@ -87,7 +88,8 @@ def arguments_to_run(step):
         info = read_json(step.run / "run.json")
         if info and info.get("status") != "finished" and same_training(info, step.arguments):
             return ("train", "--resume", str(step.run), "--no-progress")
-        raise StepFailed(f"{step.name}: {step.run} holds a run with other options; move it away, or give another --work")
+        raise StepFailed(
+            f"{step.name}: {step.run} holds a run with other options; move it away, or give another --work")
     return step.arguments
 
 
@@ -101,7 +103,10 @@ def run_step(settings, step):
     log.parent.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
     with log.open("w", encoding="utf-8") as errors:
-        done = subprocess.run([str(settings.program), *arguments], stdout=subprocess.PIPE, stderr=errors, text=True,
+        done = subprocess.run([str(settings.program), *arguments],
+                              stdout=subprocess.PIPE,
+                              stderr=errors,
+                              text=True,
                               check=False)
     seconds = time.monotonic() - begin
     if done.returncode != 0:
@@ -110,7 +115,10 @@ def run_step(settings, step):
                          f"({settings.program} {' '.join(arguments)}; {log})")
     if "--json" in arguments:
         write_text(settings.work / "results" / f"{step.name}.json", done.stdout)
-    write_text(marker(settings, step), json.dumps({"arguments": list(step.arguments), "seconds": seconds}, indent=1))
+    write_text(marker(settings, step), json.dumps({
+        "arguments": list(step.arguments),
+        "seconds": seconds
+    }, indent=1))
     say(f"{step.name}: {seconds:.0f} s")
 
 

@@ -13,10 +13,11 @@ def training(results):
                 continue  # branches at the ends of the range only
             rows.append((tap, k, figure(found.get("fvu")), percent(found.get("dead")), figure(found.get("l0")),
                          figure(spliced.get("loss_recovered_zero")), figure(spliced.get("loss_recovered_mean"))))
-    return ("## Training\n\nHeld-out images. FVU: share of the variance that is not reconstructed; dead: latents that never "
-            "fire there; loss recovered: of the cross-entropy that is lost when the layer is replaced by zero (by its "
-            "mean), what the reconstruction gives back.\n\n"
-            + table(("tap", ">k", ">FVU", ">dead", ">L0", ">loss recovered, zero", ">mean"), rows))
+    return (
+        "## Training\n\nHeld-out images. FVU: share of the variance that is not reconstructed; dead: latents that never "
+        "fire there; loss recovered: of the cross-entropy that is lost when the layer is replaced by zero (by its "
+        "mean), what the reconstruction gives back.\n\n" + table(
+            ("tap", ">k", ">FVU", ">dead", ">L0", ">loss recovered, zero", ">mean"), rows))
 
 
 def save_figure(page, name, text, caption):
@@ -28,50 +29,58 @@ def save_figure(page, name, text, caption):
     return f"![{caption}]({page.stem}/{name})\n\n"
 
 
-def concept_claim(results, tests, odds, claim, concept, branch, page):
+def concept_claim(results, tests, found, claim, concept, branch, page):
     mine = [test for test in tests if test.claim == claim]
     title = f"## {claim}: {mine[0].text}\n\n"
-    return (title + whole_layer_part(results, mine[0], concept, branch, page)
-            + "\n" + autoencoder_part(results, mine[1], odds[concept], concept, branch, page))
+    shares, odds = found[concept]
+    return (title + whole_layer_part(results, mine[0], shares, concept, branch, page) + "\n" +
+            autoencoder_part(results, mine[1], odds, concept, branch, page))
 
 
-def whole_layer_part(results, test, concept, branch, page):
+def whole_layer_part(results, test, shares, concept, branch, page):
     settings = results.settings
     rows, panels = [], []
     for k in settings.ks:
-        row_effects = []
-        for layer in settings.layers:
-            found = results.branches(f"branches-k{k}", layer)
-            cell = next(c for c in test.cells if (c.where, c.k) == (layer, k))
-            effects = {name: found.test(concept, name) if found else None for name in plan.BRANCHES}
-            row_effects.append((layer, effects))
+        panels.append((f"k = {k}", [(layer, {
+            name: shares.effects[k, layer, name]
+            for name in plan.BRANCHES
+        }) for layer in settings.layers]))
+        for cell in test.at(k):
+            found = results.branches(f"branches-k{k}", cell.where)
             if found:
-                rows.append(whole_layer_row(found, cell, effects, concept, branch))
-        panels.append((f"k = {k}", row_effects))
-    text = (f"### Latents of whole layers\n\nAUROC of the share of a latent's decoder that lies in a branch, {concept} latents "
-            f"against the other live ones: 0.5 is no preference. Under q stands the permutation's p after correction; "
-            f"\"neurons\" is the same test on single channels, \"random\" on a random dictionary: what is found there is no "
-            f"finding about features.\n\n")
+                rows.append(whole_layer_row(found, cell, shares, concept, branch))
+    text = (
+        f"### Latents of whole layers\n\nAUROC of the share of a latent's decoder that lies in a branch, {concept} latents "
+        "against the other live ones, near copies counted once: 0.5 is no preference. lead: by how much "
+        f"{branch} is ahead of another branch. \"neurons\" is the same test on single channels, \"random\" on a random "
+        "dictionary: what is found there is no finding about features. channels, energy: the branch's share of the "
+        "layer's channels and of its activations' energy.\n\n")
     if not rows:
         return text + "Not measured.\n"
     chart = figures.forest(f"{concept} latents' share of each branch", "AUROC, 95 % interval", 0.5, panels)
+    rival = main_rival(branch)
     columns = ("layer", ">k", ">features / live", *(f">{name}" for name in plan.BRANCHES), f">q of {branch}",
-               ">against 3x3, q" if branch != "3x3" else ">against 5x5, q", ">neurons", ">random", ">channels, energy", "says")
+               f">lead over {rival}, q", ">neurons", ">random", ">channels, energy", "says")
     return text + save_figure(page, f"{test.claim.lower()}-whole-layers.svg", chart,
                               f"{concept} latents and branches, by layer and k") + table(columns, rows)
 
 
-def whole_layer_row(found, cell, effects, concept, branch):
+def main_rival(branch):
+    """The other large kernel beside 5x5; 3x3 has most channels."""
+    return "3x3" if branch != "3x3" else "5x5"
+
+
+def whole_layer_row(found, cell, shares, concept, branch):
     of_concept = (found.document.get("concepts") or {}).get(concept) or {}
-    rival = "3x3" if branch != "3x3" else "5x5"
-    direct = found.direct(concept, branch, rival)
+    lead = shares.direct[cell.k, cell.where, main_rival(branch)]
     return (cell.where, cell.k, f"{figure(of_concept.get('positives'))} / {figure(of_concept.get('live'))}",
-            *(with_interval(effects[name], 2) for name in plan.BRANCHES),
-            probability(cell.effect.q) if cell.effect else MISSING,
-            f"{figure(direct.value)}, {probability(direct.q)}" if direct else MISSING,
-            with_interval(found.test(concept, branch, "neurons"), 2),
-            with_interval(found.test(concept, branch, "random dictionary"), 2),
-            f"{figure(found.null(branch, 'channels'), 2)}, {figure(found.null(branch, 'activation_energy'), 2)}", cell.says)
+            *(with_interval(shares.effects[cell.k, cell.where, name], 2)
+              for name in plan.BRANCHES), probability(cell.effect.q) if cell.effect else MISSING,
+            f"{figure(lead.value)}, {probability(lead.q)}" if lead else MISSING,
+            with_interval(found.test(concept, branch, "neurons"),
+                          2), with_interval(shares.control[cell.k, cell.where], 2),
+            f"{figure(found.null(branch, 'channels'), 2)}, {figure(found.null(branch, 'activation_energy'), 2)}",
+            cell.says)
 
 
 def autoencoder_part(results, test, odds, concept, branch, page):
@@ -82,25 +91,31 @@ def autoencoder_part(results, test, odds, concept, branch, page):
         row_effects = []
         for layer in settings.layers:
             shares = {name: share_of(results, f"branches-k{k}", layer, name, concept) for name in plan.BRANCHES}
-            effects = {rival: odds.get((k, layer, (rival,))) for rival in rivals}
+            effects = {rival: odds.get((k, layer, (rival, ))) for rival in rivals}
             row_effects.append((layer, effects))
             cell = next(c for c in test.cells if (c.where, c.k) == (layer, k))
             if any(shares.values()):
                 rows.append((layer, k, *(shares[name] or MISSING for name in plan.BRANCHES),
-                             *(f"{with_interval(effects[rival], 2)}, {probability(effects[rival].q)}" if effects[rival]
-                               else MISSING for rival in rivals), with_interval(cell.effect, 2), cell.says))
+                             *(f"{with_interval(effects[rival], 2)}, {probability(effects[rival].q)}"
+                               if effects[rival] else MISSING
+                               for rival in rivals), with_interval(cell.effect, 2), cell.says))
         panels.append((f"k = {k}", row_effects))
-    text = (f"### Autoencoders of single branches\n\nShare of live latents that are {concept} features, and the odds ratio of "
-            f"{branch} against each other branch (q beside it) and against the three together, within tenths of firing "
-            f"density (Mantel and Haenszel).\n\n")
+    text = (
+        f"### Autoencoders of single branches\n\nShare of live latents that are {concept} features, and the odds ratio of "
+        f"{branch} against each other branch (q beside it) and against the three together, within tenths of firing "
+        f"density (Mantel and Haenszel).\n\n")
     if not rows:
         return text + "Not measured.\n"
-    chart = figures.forest(f"{concept} features: {branch} against the other branches", "odds ratio, 95 % interval", 1.0,
-                           panels, logarithm=True)
-    columns = ("layer", ">k", *(f">{name}" for name in plan.BRANCHES), *(f">against {rival}" for rival in rivals),
-               ">all three", "says")
+    chart = figures.forest(f"{concept} features: {branch} against the other branches",
+                           "odds ratio, 95 % interval",
+                           1.0,
+                           panels,
+                           logarithm=True)
+    columns = ("layer", ">k", *(f">{name}" for name in plan.BRANCHES), *(f">against {rival}"
+                                                                         for rival in rivals), ">all three", "says")
     return text + save_figure(page, f"{test.claim.lower()}-branches.svg", chart,
-                              f"odds ratios of {concept} features, {branch} against the others") + table(columns, rows)
+                              f"odds ratios of {concept} features, {branch} against the others") + table(
+                                  columns, rows)
 
 
 def share_of(results, step, layer, branch, concept):
@@ -122,10 +137,11 @@ def matches(results, tests, page):
                 for similarity in ("correlation", "class profile"):
                     rows += match_rows(document, k, f"{kind}{a}" if kind else f"{a}, {b}", similarity)
     verdicts = "; ".join(f"{t.how}: {t.verdict()}" for t in tests if t.claim == "C5")
-    text = (f"## C5: {claims.C5}\n\nTwo latents are a pair when each is the other's best and their similarity is above the 99.9th "
-            "percentile of pairs of shuffled images. Odds ratio: both dominated by 5x5. kappa: agreement of the four "
-            "branches beyond chance; same branch: how many pairs, and how many when branches are exchanged among "
-            f"latents of equal density. Two seeds of one layer are the ceiling. {verdicts}.\n\n")
+    text = (
+        f"## C5: {claims.C5}\n\nTwo latents are a pair when each is the other's best and their similarity is above the 99.9th "
+        "percentile of pairs of shuffled images. Odds ratio: both dominated by 5x5. kappa: agreement of the four "
+        "branches beyond chance; same branch: how many pairs, and how many when branches are exchanged among "
+        f"latents of equal density. Two seeds of one layer are the ceiling. {verdicts}.\n\n")
     if not rows:
         return text + "Not measured.\n"
     columns = ("layers", ">k", "similarity", ">pairs", ">5x5: odds ratio", ">Fisher p", ">kappa", ">Cramér's V",
@@ -142,8 +158,8 @@ def match_rows(document, k, where, similarity):
     halves = next((one.get("split_halves") or {} for one in document.get("similarities") or []
                    if (one.get("name"), one.get("pairing")) == (similarity, "mutual best")), {})
     held = f"{figure(halves.get('hold'))} of {figure(halves.get('pairs'))}" if halves else MISSING
-    return [(where, k, similarity, figure(entry.get("pairs")), with_interval(interval, 2), probability(entry.get("fisher_p")),
-             figure(entry.get("kappa")), figure(entry.get("cramers_v")),
+    return [(where, k, similarity, figure(entry.get("pairs")), with_interval(interval, 2),
+             probability(entry.get("fisher_p")), figure(entry.get("kappa")), figure(entry.get("cramers_v")),
              f"{figure(entry.get('spearman'))} ({probability(entry.get('spearman_p'))})", same,
              probability(entry.get("permutation_p")), held)]
 
@@ -159,9 +175,10 @@ def other_concepts(results):
         return ""
     rows = [(name, *(with_interval(statistics.pooled([one.test(name, branch) for one in found]), 2)
                      for branch in plan.BRANCHES)) for name in concepts]
-    return (f"## Every concept and branch\n\nWhole layers, k = {k}: AUROC of the branch's share for being a feature of the "
-            "concept, the layers as one. Nothing was chosen after the fact: these are all that were computed.\n\n"
-            + table(("concept", *(f">{branch}" for branch in plan.BRANCHES)), rows))
+    return (
+        f"## Every concept and branch\n\nWhole layers, k = {k}: AUROC of the branch's share for being a feature of the "
+        "concept, the layers as one. Nothing was chosen after the fact: these are all that were computed.\n\n" +
+        table(("concept", *(f">{branch}" for branch in plan.BRANCHES)), rows))
 
 
 def neurons(results):
@@ -172,13 +189,17 @@ def neurons(results):
         values = [one.neuron_share() if one else None for one in shares]
         if any(value is not None for value in values):
             rows.append((tap, *(percent(value) for value in values)))
-        flagged += [f"{tap} at k = {k}" for k, value in zip(settings.ks, values) if value is not None and value > 0.5]
+        flagged += [
+            f"{tap} at k = {k}" for k, value in zip(settings.ks, values) if value is not None and value > 0.5
+        ]
     if not rows:
         return ""
-    said = (f"More than half are, so results there are about neurons as much as about latents: {', '.join(flagged)}."
-            if flagged else "Nowhere are more than half, so what stands above is about latents.")
-    return ("## Latents or neurons\n\nShare of latents whose decoder lies within cosine 0.9 of one channel, by k. " + said
-            + "\n\n" + table(("tap", *(f">k = {k}" for k in settings.ks)), rows))
+    said = (
+        f"More than half are, so results there are about neurons as much as about latents: {', '.join(flagged)}."
+        if flagged else "Nowhere are more than half, so what stands above is about latents.")
+    return (
+        "## Latents or neurons\n\nShare of latents whose decoder lies within cosine 0.9 of one channel, by k. " +
+        said + "\n\n" + table(("tap", *(f">k = {k}" for k in settings.ks)), rows))
 
 
 def limits(results):

@@ -31,12 +31,21 @@ def two_sided(z):
     return math.erfc(abs(z) / math.sqrt(2))
 
 
+def both_sides(p, rounds):
+    """Two-sided p of a permuted statistic without ties, of its upper p = (1 + how many are as large) / (1 + rounds)."""
+    return min(1.0, 2 * min(p, 1 + 1 / (1 + rounds) - p))
+
+
 def woolf(both, first, second, neither):
     """Odds ratio with 0.5 in every cell, its interval and normal p (Haldane 1956, Anscombe 1956, Woolf 1955)."""
     a, b, c, d = (x + 0.5 for x in (both, first, second, neither))
     log, error = math.log(a * d / (b * c)), math.sqrt(1 / a + 1 / b + 1 / c + 1 / d)
-    return Effect(math.exp(log), math.exp(log - Z95 * error), math.exp(log + Z95 * error), two_sided(log / error),
-                  n=both + first + second + neither, null=1.0)
+    return Effect(math.exp(log),
+                  math.exp(log - Z95 * error),
+                  math.exp(log + Z95 * error),
+                  two_sided(log / error),
+                  n=both + first + second + neither,
+                  null=1.0)
 
 
 def mantel_haenszel(strata):
@@ -59,8 +68,12 @@ def mantel_haenszel(strata):
         return woolf(*(sum(table[i] for table in strata) for i in range(4)))
     error = math.sqrt(pr / (2 * r * r) + mixed / (2 * r * s) + qs / (2 * s * s))
     log = math.log(r / s)
-    return Effect(math.exp(log), math.exp(log - Z95 * error), math.exp(log + Z95 * error),
-                  two_sided(excess / math.sqrt(variance)), n=total, null=1.0)
+    return Effect(math.exp(log),
+                  math.exp(log - Z95 * error),
+                  math.exp(log + Z95 * error),
+                  two_sided(excess / math.sqrt(variance)),
+                  n=total,
+                  null=1.0)
 
 
 def density_matched(marked_a, marked_b, parts=10):
@@ -88,24 +101,38 @@ def adjusted(ps):
     return qs
 
 
+def with_q(effects):
+    """{key: Effect or None} with q over all of them."""
+    qs = adjusted([effect.p if effect else None for effect in effects.values()])
+    return {
+        key: dataclasses.replace(effect, q=q) if effect else None
+        for (key, effect), q in zip(effects.items(), qs)
+    }
+
+
 def pooled(effects, logarithm=False):
     """Several layers' effects as one, with the spread between layers in its interval: random effects of DerSimonian
     and Laird 1986, standard errors from the intervals. `logarithm`: for odds ratios. None without any interval."""
     shape, back = (math.log, math.exp) if logarithm else (float, float)
-    known = [e for e in effects if e and e.low is not None and e.high is not None and e.high > e.low
-             and (not logarithm or e.low > 0)]
+    known = [
+        e for e in effects
+        if e and e.low is not None and e.high is not None and e.high > e.low and (not logarithm or e.low > 0)
+    ]
     if not known:
         return None
     values = [shape(e.value) for e in known]
-    weights = [(2 * Z95 / (shape(e.high) - shape(e.low))) ** 2 for e in known]
+    weights = [(2 * Z95 / (shape(e.high) - shape(e.low)))**2 for e in known]
     total = sum(weights)
     centre = sum(w * v for w, v in zip(weights, values)) / total
-    heterogeneity = sum(w * (v - centre) ** 2 for w, v in zip(weights, values))
+    heterogeneity = sum(w * (v - centre)**2 for w, v in zip(weights, values))
     spread = total - sum(w * w for w in weights) / total
     between = max(0.0, (heterogeneity - len(known) + 1) / spread) if spread > 0 else 0.0
     weights = [1 / (1 / w + between) for w in weights]
     centre = sum(w * v for w, v in zip(weights, values)) / sum(weights)
     error = 1 / math.sqrt(sum(weights))
-    return Effect(back(centre), back(centre - Z95 * error), back(centre + Z95 * error),
-                  two_sided((centre - shape(known[0].null)) / error), n=sum(e.n or 0 for e in known),
+    return Effect(back(centre),
+                  back(centre - Z95 * error),
+                  back(centre + Z95 * error),
+                  two_sided((centre - shape(known[0].null)) / error),
+                  n=sum(e.n or 0 for e in known),
                   null=known[0].null)

@@ -13,7 +13,7 @@ def figure(value, digits=3):
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:.{min(places, digits + 1)}f}" if abs(value) >= 10 ** -(digits + 1) else f"{value:.1e}"
+    return f"{value:.{min(places, digits + 1)}f}" if abs(value) >= 10**-(digits + 1) else f"{value:.1e}"
 
 
 def percent(value):

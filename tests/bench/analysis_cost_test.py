@@ -34,8 +34,11 @@ class AnalysisCost(unittest.TestCase):
         out, errors = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
             try:
-                code = analysis_cost.main(["--branchsae", str(program), "--run", "run", "--tap", "mixed4d", "--images",
-                                           str(self.top), "--counts", "2,4,8", *more])
+                code = analysis_cost.main([
+                    "--branchsae",
+                    str(program), "--run", "run", "--tap", "mixed4d", "--images",
+                    str(self.top), "--counts", "2,4,8", *more
+                ])
             except SystemExit as end:
                 code = end.code
         return code, out.getvalue(), errors.getvalue()
@@ -45,7 +48,8 @@ class AnalysisCost(unittest.TestCase):
         self.assertEqual(code, 0, errors)
         calls = [line.split()[:2] for line in (self.top / "calls").read_text().splitlines()]
         self.assertEqual(calls, [[c, n] for c in ("eval", "features", "branches") for n in "248"])
-        self.assertIn("--all", (self.top / "calls").read_text().splitlines()[0])  # eval: not the held-out images only
+        self.assertIn("--all",
+                      (self.top / "calls").read_text().splitlines()[0])  # eval: not the held-out images only
         self.assertEqual(len(out.strip().splitlines()), 6)
         self.assertIn("within bounds", errors)
 

@@ -40,7 +40,8 @@ class Statistics(unittest.TestCase):
 
     def test_density_matching_undoes_a_difference_of_density(self):
         """Marked latents are the dense ones on both sides, and one side is denser: no difference remains."""
-        dense = [(0.01 + i * 1e-6, i % 2 == 0) for i in range(400)] + [(0.001 + i * 1e-6, False) for i in range(100)]
+        dense = [(0.01 + i * 1e-6, i % 2 == 0) for i in range(400)] + [(0.001 + i * 1e-6, False)
+                                                                       for i in range(100)]
         rare = [(0.01 + i * 1e-6, i % 2 == 0) for i in range(100)] + [(0.001 + i * 1e-6, False) for i in range(400)]
         plain = statistics.mantel_haenszel([(200, 300, 50, 450)])
         self.assertGreater(plain.low, 4)
@@ -51,6 +52,11 @@ class Statistics(unittest.TestCase):
 
     def test_false_discoveries(self):
         self.assertEqual(statistics.adjusted([0.01, None, 0.04, 0.03]), [0.03, None, 0.04, 0.04])
+
+    def test_both_sides(self):
+        self.assertAlmostEqual(statistics.both_sides(1 / 1001, 1000), 2 / 1001)
+        self.assertAlmostEqual(statistics.both_sides(1.0, 1000), 2 / 1001)  # all are as large: the lowest there is
+        self.assertEqual(statistics.both_sides(0.5, 1000), 1.0)
 
     def test_layers_as_one(self):
         alike = [Effect(0.6, 0.5, 0.7, null=0.5, n=10)] * 4
@@ -110,17 +116,20 @@ class Rules(unittest.TestCase):
 
     def test_the_text_says_what_the_code_does(self):
         self.assertIn(f"q < {rules.LEVEL}", rules.RULES)
-        self.assertEqual([rules.enough(n) for n in (1, 2, 4, 5)], [1, 1, 3, 4])  # four fifths, rounded down, at least one
-        for word in (rules.FOR, rules.AGAINST, rules.NEITHER, rules.VOID, rules.OPEN, rules.SUPPORTED, rules.CONTRADICTED,
-                     rules.MIXED, rules.NOT_SUPPORTED, rules.NOT_MEASURED):
+        self.assertEqual([rules.enough(n) for n in (1, 2, 4, 5)],
+                         [1, 1, 3, 4])  # four fifths, rounded down, at least one
+        for word in (rules.FOR, rules.AGAINST, rules.NEITHER, rules.VOID, rules.OPEN, rules.SUPPORTED,
+                     rules.CONTRADICTED, rules.MIXED, rules.NOT_SUPPORTED, rules.NOT_MEASURED):
             self.assertIn(f"**{word}**", rules.RULES)
 
 
 class Page(unittest.TestCase):
     def setUp(self):
         self.top = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        self.settings = plan.Settings(self.top / "branchsae", self.top / "m.onnx", (self.top / "photos", self.top / "x.tar"),
-                                      self.top / "work", (self.top / "photos",), ks=(8, 32))
+        self.settings = plan.Settings(self.top / "branchsae",
+                                      self.top / "m.onnx", (self.top / "photos", self.top / "x.tar"),
+                                      self.top / "work", (self.top / "photos", ),
+                                      ks=(8, 32))
 
     def fill(self, whole=None, animals=None, odds=4.0, p=1e-6, same=60, ks=None, **more):
         """Results of all steps. whole: of branches() for whole layers; animals: {branch: share of concept features}."""
@@ -128,8 +137,8 @@ class Page(unittest.TestCase):
         for k in ks or self.settings.ks:
             for tap in self.settings.taps():
                 layer, _, branch = tap.partition(".")
-                document = (invented.branches(tap, k, animals=animals.get(branch, 0.2)) if branch
-                            else invented.branches(tap, k, **(whole or {}), **more))
+                document = (invented.branches(tap, k, animals=animals.get(branch, 0.2))
+                            if branch else invented.branches(tap, k, **(whole or {}), **more))
                 invented.write(self.settings.work / f"results/branches-k{k}" / tap / "branches.json", document)
             invented.write(self.settings.work / f"results/eval-k{k}.json",
                            {"evaluations": [invented.evaluation(tap, k) for tap in self.settings.taps()]})
@@ -195,7 +204,7 @@ class Page(unittest.TestCase):
         self.assertEqual(self.verdict(self.text(), "C5"), rules.NOT_SUPPORTED)
 
     def test_one_k_is_missing(self):
-        self.fill({"prefers": {"animal": "5x5"}}, {"5x5": 0.6}, ks=(32,))
+        self.fill({"prefers": {"animal": "5x5"}}, {"5x5": 0.6}, ks=(32, ))
         text = self.text()
         self.assertEqual(self.verdict(text, "C1"), rules.SUPPORTED)
         self.assertIn("8: –", text)
@@ -232,7 +241,7 @@ class Tables(unittest.TestCase):
                             (float("nan"), "–"), (1e-7, "1.0e-07"), (math.inf, "inf"), (0.999, "0.999")):
             self.assertEqual(tables.figure(value), text)
         self.assertEqual(tables.probability(0), "< 1e-300")
-        self.assertIn("a\\|b", tables.table(("x",), [("a|b",)]))
+        self.assertIn("a\\|b", tables.table(("x", ), [("a|b", )]))
 
     def test_charts_of_one_value_and_of_none(self):
         panels = [("k = 8", [("mixed4a", {"5x5": Effect(2.0, 2.0, 2.0, null=1)})])]
@@ -269,8 +278,11 @@ class Running(unittest.TestCase):
         self.log = self.top / "calls"
         self.broken = self.top / "broken"
         program = self.top / "branchsae"
-        program.write_text(PROGRAM.format(python=sys.executable, here=str(pathlib.Path(__file__).parent), log=str(self.log),
-                                          broken=str(self.broken)))
+        program.write_text(
+            PROGRAM.format(python=sys.executable,
+                           here=str(pathlib.Path(__file__).parent),
+                           log=str(self.log),
+                           broken=str(self.broken)))
         program.chmod(0o755)
         for name in ("m.onnx", "photos", "x.tar"):
             (self.top / name).touch()
@@ -283,9 +295,11 @@ class Running(unittest.TestCase):
         errors = io.StringIO()
         with contextlib.redirect_stderr(errors):
             try:
-                code = command.main(["--branchsae", f"{self.top}/branchsae", "--model", f"{self.top}/m.onnx", "--images",
-                                     f"{self.top}/photos", f"{self.top}/x.tar", "--work", f"{self.top}/work", "--out",
-                                     f"{self.top}/findings.md", "--k", "8", "--match-k", "8", "--full-k", "8", *more])
+                code = command.main([
+                    "--branchsae", f"{self.top}/branchsae", "--model", f"{self.top}/m.onnx", "--images",
+                    f"{self.top}/photos", f"{self.top}/x.tar", "--work", f"{self.top}/work", "--out",
+                    f"{self.top}/findings.md", "--k", "8", "--match-k", "8", "--full-k", "8", *more
+                ])
             except SystemExit as end:
                 code = end.code
         calls = [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
@@ -340,8 +354,9 @@ class Running(unittest.TestCase):
         self.assertFalse((self.top / "findings.md").exists())
 
     def test_wrong_usage(self):
-        for more, said in ((("--k", "4,x"), "whole numbers"), (("--k", "0"), "at least 1"), (("--match-k", "5"), "[5]"),
-                           (("--second-seed", "mixed9z"), "mixed9z"), (("--images", "/nowhere"), "/nowhere is not there")):
+        for more, said in ((("--k", "4,x"), "whole numbers"), (("--k", "0"), "at least 1"),
+                           (("--match-k", "5"), "[5]"), (("--second-seed", "mixed9z"), "mixed9z"),
+                           (("--images", "/nowhere"), "/nowhere is not there")):
             code, calls, errors = self.call(*more)
             self.assertEqual((code, calls), (2, []), more)
             self.assertIn(said, errors)

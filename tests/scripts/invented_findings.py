@@ -12,10 +12,24 @@ def write(path, document):
     path.write_text(json.dumps(document))
 
 
-def test(concept, branch, subject, name, value, q, half=SLIGHT, **more):
-    return {"concept": concept, "branch": branch, "subject": subject, "test": name, "effect": name, "value": value,
-            "low": value - half, "high": value + half, "n": 500, "positives": 100, "p": q / 2, "q": q,
-            "correction": "Benjamini-Hochberg", "rounds": 10000} | more
+def test(concept, branch, subject, name, value, p, half=SLIGHT):
+    """An entry of branches.json's tests; p is one-sided, as the program's."""
+    return {
+        "concept": concept,
+        "branch": branch,
+        "subject": subject,
+        "test": name,
+        "effect": name,
+        "value": value,
+        "low": value - half,
+        "high": value + half,
+        "n": 500,
+        "positives": 100,
+        "p": p,
+        "q": p,
+        "correction": "Benjamini-Hochberg",
+        "rounds": 10000
+    }
 
 
 def branches(tap, k, prefers=None, against=None, random_passes=False, animals=0.2, neuron_share=0.1, seed=1):
@@ -26,44 +40,134 @@ def branches(tap, k, prefers=None, against=None, random_passes=False, animals=0.
     for concept in ("animal", "colour"):
         for branch in BRANCHES:
             ahead, behind = (prefers or {}).get(concept) == branch, (against or {}).get(concept) == branch
-            value = 0.7 if ahead else 0.3 if behind else 0.5
-            q = 0.001 if ahead or behind else 0.8
-            tests.append(test(concept, branch, "latents", "auroc", value, q))
-            tests.append(test(concept, branch, "neurons", "auroc", 0.5, 0.9))
+            value, p = (0.7, 0.0002) if ahead else (0.3, 0.9999) if behind else (0.5, 0.5)
+            tests.append(test(concept, branch, "latents", "auroc", value, p))
+            tests.append(test(concept, branch, "neurons", "auroc", 0.5, 0.5))
             passed = random_passes and ahead
-            tests.append(test(concept, branch, "random dictionary", "auroc", 0.7 if passed else 0.5, 0.001 if passed else 0.9))
-        chosen = (prefers or {}).get(concept)
-        for rival in BRANCHES:
-            if chosen and rival != chosen:
-                tests.append(test(concept, chosen, "latents", f"{chosen} against {rival}", 0.2, 0.002))
-    latents = [{"id": i, "density": draw.random() * 0.01, "live": i % 10 != 0,
-                "concepts": {"animal": draw.random() < animals, "colour": draw.random() < animals}} for i in range(250)]
+            tests.append(
+                test(concept, branch, "random dictionary", "auroc", 0.7 if passed else 0.5,
+                     0.0002 if passed else 0.5))
+            for rival in BRANCHES:
+                if rival != branch:
+                    lead, p = (0.2, 0.0002) if ahead else (-0.2, 0.9999) if behind else (0.0, 0.5)
+                    tests.append(test(concept, branch, "latents", f"{branch} against {rival}", lead, p))
+    latents = [{
+        "id": i,
+        "density": draw.random() * 0.01,
+        "live": i % 10 != 0,
+        "concepts": {
+            "animal": draw.random() < animals,
+            "colour": draw.random() < animals
+        }
+    } for i in range(250)]
     live = sum(latent["live"] for latent in latents)
-    concepts = {name: {"positives": sum(x["live"] and x["concepts"][name] for x in latents), "live": live, "how": "invented"}
-                for name in ("animal", "colour")}
+    concepts = {
+        name: {
+            "positives": sum(x["live"] and x["concepts"][name] for x in latents),
+            "live": live,
+            "how": "invented"
+        }
+        for name in ("animal", "colour")
+    }
     nulls = {branch: {"channels": 0.25, "activation_energy": 0.2} for branch in BRANCHES}
-    return {"about": {"run": "run", "tap": tap, "k": k, "images": 1000, "tokens": 196000, "labelled": 1000},
-            "branches": list(BRANCHES), "nulls": nulls, "neuron_share": neuron_share, "concepts": concepts, "tests": tests,
-            "latents": latents}
+    return {
+        "about": {
+            "run": "run",
+            "tap": tap,
+            "k": k,
+            "images": 1000,
+            "tokens": 196000,
+            "labelled": 1000
+        },
+        "branches": list(BRANCHES),
+        "nulls": nulls,
+        "neuron_share": neuron_share,
+        "concepts": concepts,
+        "tests": tests,
+        "latents": latents
+    }
 
 
 def match(a, b, odds=4.0, p=1e-6, same=60):
     """match.json of two taps."""
-    agreement = [{"branch": branch, "pairs": 100, "in_branch": [[20, 10], [10, 60]], "odds_ratio": odds, "low": odds * 0.6,
-                  "high": odds / 0.6, "fisher_p": p, "kappa": 0.3, "cramers_v": 0.35, "chi_p": p, "spearman": 0.4,
-                  "spearman_p": p, "same_branch": same, "expected_same": 40.0, "permutation_p": p} for branch in BRANCHES]
-    return {"about": {"a": {"tap": a}, "b": {"tap": b}, "images": 1000, "tokens": 196000},
-            "similarities": [{"name": name, "threshold": 0.3, "pairing": "mutual best", "pairs": [], "agreement": agreement,
-                              "split_halves": {"hold": 80, "pairs": 100}} for name in ("correlation", "class profile")]}
+    agreement = [{
+        "branch": branch,
+        "pairs": 100,
+        "in_branch": [[20, 10], [10, 60]],
+        "odds_ratio": odds,
+        "low": odds * 0.6,
+        "high": odds / 0.6,
+        "fisher_p": p,
+        "kappa": 0.3,
+        "cramers_v": 0.35,
+        "chi_p": p,
+        "spearman": 0.4,
+        "spearman_p": p,
+        "same_branch": same,
+        "expected_same": 40.0,
+        "permutation_p": p
+    } for branch in BRANCHES]
+    return {
+        "about": {
+            "a": {
+                "tap": a
+            },
+            "b": {
+                "tap": b
+            },
+            "images": 1000,
+            "tokens": 196000
+        },
+        "similarities": [{
+            "name": name,
+            "threshold": 0.3,
+            "pairing": "mutual best",
+            "pairs": [],
+            "agreement": agreement,
+            "split_halves": {
+                "hold": 80,
+                "pairs": 100
+            }
+        } for name in ("correlation", "class profile")]
+    }
 
 
 def evaluation(tap, k):
-    return {"tap": tap, "k": k, "images": 630, "fvu": 0.25, "dead": 0.03, "l0": float(k),
-            "splicing": {"loss_recovered_zero": 0.98, "loss_recovered_mean": 0.97}}
+    return {
+        "tap": tap,
+        "k": k,
+        "images": 630,
+        "fvu": 0.25,
+        "dead": 0.03,
+        "l0": float(k),
+        "splicing": {
+            "loss_recovered_zero": 0.98,
+            "loss_recovered_mean": 0.97
+        }
+    }
 
 
 def training_run(folder, command_line, status="finished"):
-    write(pathlib.Path(folder) / "run.json", {
-        "status": status, "step": 10, "command_line": command_line, "timings": {"total": 61.5},
-        "model": {"sha256": "ab" * 32}, "images": {"count": 21000, "fingerprint": "cd" * 32},
-        "options": {"batch": 1024}, "versions": {"branchsae": "0.1.0 (commit 123)"}, "device": "a processor"})
+    write(
+        pathlib.Path(folder) / "run.json", {
+            "status": status,
+            "step": 10,
+            "command_line": command_line,
+            "timings": {
+                "total": 61.5
+            },
+            "model": {
+                "sha256": "ab" * 32
+            },
+            "images": {
+                "count": 21000,
+                "fingerprint": "cd" * 32
+            },
+            "options": {
+                "batch": 1024
+            },
+            "versions": {
+                "branchsae": "0.1.0 (commit 123)"
+            },
+            "device": "a processor"
+        })
