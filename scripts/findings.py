@@ -60,10 +60,10 @@ def parse(arguments):
                         default=defaults.second_seed,
                         help="layers trained twice; '' for none")
     parser.add_argument("--positions", type=int, default=defaults.positions, help="tokens of an image that train")
-    parser.add_argument("--joined-positions",
+    parser.add_argument("--joined-expansion",
                         type=int,
-                        default=defaults.joined_positions,
-                        help="the same for the joined layers; 0: none")
+                        default=defaults.joined_expansion,
+                        help="latents a channel of the joined layers' autoencoder; 0: none")
     parser.add_argument("--batch", type=int, default=defaults.batch)
     parser.add_argument("--threads", type=int, default=defaults.threads)
     parser.add_argument("--page-only", action="store_true", help="run nothing; write the page from what is there")
@@ -93,7 +93,7 @@ def checked(parser, a):
                          a.second_seed,
                          a.positions,
                          a.batch,
-                         joined_positions=a.joined_positions,
+                         joined_expansion=a.joined_expansion,
                          threads=a.threads)
 
 

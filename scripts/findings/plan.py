@@ -21,8 +21,7 @@ class Settings:
     positions: int = 32
     batch: int = 1024
     holdout: float = 0.03
-    joined_positions: int = 16
-    joined_expansion: int = 4
+    joined_expansion: int = 4  # 0: no joined layers
     rounds: int = 10000
     threads: int = 2
 
@@ -56,38 +55,40 @@ def out_folder(settings, name):
     return settings.work / "results" / name
 
 
-def training(settings):
-    """Autoencoders of every layer and branch at every k from one pass; a second seed; the joined layers."""
-    common = ("--epochs", "1", "--batch",
-              str(settings.batch), "--holdout", str(settings.holdout), "--buffer-tokens", "65536", "--threads",
-              str(settings.threads), "--checkpoint-every", "15min", "--no-progress")
-    images = tuple(map(str, settings.images))
+def training_step(settings, name, taps, images, positions, extra, about):
+    folder = run_folder(settings, name)
+    arguments = ("train", str(settings.model), *map(str, images), "--tap", ",".join(taps), *extra,
+                 "--positions-per-image", str(positions), "--epochs", "1", "--batch", str(settings.batch),
+                 "--holdout", str(settings.holdout), "--buffer-tokens", "65536", "--max-memory", "6GiB", "--threads",
+                 str(settings.threads), "--checkpoint-every", "15min", "--no-progress", "--out", str(folder))
+    return Step(f"train-{name}", arguments, run=folder, about=about)
 
-    def step(name, taps, extra, positions, about):
-        folder = run_folder(settings, name)
-        return Step(f"train-{name}", ("train", str(settings.model), *images, "--tap", ",".join(taps), *extra,
-                                      "--positions-per-image", str(positions), *common, "--out", str(folder)),
-                    run=folder,
-                    about=about)
+
+def training(settings):
+    """Autoencoders of every layer and branch at every k from one pass; a second seed; the joined layers, which are wide, on
+    the photos only."""
 
     def sweep(ks):
-        return ("--sweep", "k=" + ",".join(map(str, ks)))
+        return "--sweep", "k=" + ",".join(map(str, ks))
 
     steps = [
-        step("layers", settings.taps(), (*sweep(settings.ks), "--seed", "0"), settings.positions,
-             "the whole of each layer and its four branches")
+        training_step(settings, "layers", settings.taps(), settings.images, settings.positions,
+                      (*sweep(settings.ks), "--seed", "0"), "the whole of each layer and its four branches")
     ]
     if settings.second_seed and settings.match_ks:
         steps.append(
-            step("second", settings.second_seed, (*sweep(settings.match_ks), "--seed", "1"), settings.positions,
-                 "a second seed: how well the same layer's features are found again"))
-    if len(settings.layers) > 1 and settings.joined_positions:
-        joined = "+".join(settings.layers)
+            training_step(settings, "second", settings.second_seed, settings.images, settings.positions,
+                          (*sweep(settings.match_ks), "--seed", "1"), "a second seed"))
+    if has_joined(settings):
+        width = ("--k", str(settings.ks[-1]), "--expansion", str(settings.joined_expansion), "--seed", "0")
         steps.append(
-            step("joined", (joined, ),
-                 ("--k", str(settings.ks[-1]), "--expansion", str(settings.joined_expansion), "--seed", "0"),
-                 settings.joined_positions, "all layers joined into one autoencoder"))
+            training_step(settings, "joined", ("+".join(settings.layers), ), settings.photos or settings.images, "all",
+                          width, "all layers joined into one autoencoder, on the photos only"))
     return steps
+
+
+def has_joined(settings):
+    return len(settings.layers) > 1 and settings.joined_expansion > 0
 
 
 def held_out(settings):
@@ -120,7 +121,7 @@ def analysis(settings):
             same = ("--tap-pairs", ",".join(f"{tap}:{tap}" for tap in settings.second_seed))
             steps.append(
                 analysis_step(settings, f"seeds-k{k}", "match", (run, member(settings, "second", k)), photos, same))
-    if len(settings.layers) > 1 and settings.joined_positions:
+    if has_joined(settings):
         steps.append(analysis_step(settings, "joined", "match", (run_folder(settings, "joined"), ), photos))
     if settings.photos and tuple(settings.photos) != tuple(settings.images):
         for k in settings.full_ks:

@@ -38,6 +38,9 @@ def same_training(info, arguments):
     """Whether a finished run's own record of its command line holds what the step would ask for."""
     recorded = info.get("command_line") or {}
     options = list(arguments)
+    images = options[2:next((i for i, word in enumerate(options) if word.startswith("--")), len(options))]
+    if (info.get("images") or {}).get("paths") != images or (info.get("model") or {}).get("path") != options[1]:
+        return False
     for flag in ("--tap", "--sweep", "--k", "--expansion", "--positions-per-image", "--batch", "--holdout",
                  "--seed"):
         if flag not in options:
@@ -89,7 +92,7 @@ def arguments_to_run(step):
         if info and info.get("status") != "finished" and same_training(info, step.arguments):
             return ("train", "--resume", str(step.run), "--no-progress")
         raise StepFailed(
-            f"{step.name}: {step.run} holds a run with other options; move it away, or give another --work")
+            f"{step.name}: {step.run} holds a run with other options or images; move it away, or give another --work")
     return step.arguments
 
 

@@ -259,14 +259,14 @@ with open({log!r}, "a") as log:
 if pathlib.Path({broken!r}).exists() and pathlib.Path({broken!r}).read_text() == words[0]:
     print("branchsae: error: the disk is full", file=sys.stderr)
     sys.exit(1)
-if words[0] == "train":
-    if "--resume" in words:
-        path = pathlib.Path(words[words.index("--resume") + 1])
-        line = json.loads((path / "run.json").read_text())["command_line"]
-    else:
-        path = pathlib.Path(words[words.index("--out") + 1])
-        line = {{flag[2:]: words[words.index(flag) + 1] for flag in words if flag.startswith("--") and flag != "--no-progress"}}
-    invented.training_run(path, line)
+if words[0] == "train" and "--resume" in words:
+    path = pathlib.Path(words[words.index("--resume") + 1]) / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {{"status": "finished"}}))
+elif words[0] == "train":
+    first = next(i for i, word in enumerate(words) if word.startswith("--"))
+    flags = [word for word in words if word.startswith("--") and word != "--no-progress"]
+    line = {{flag[2:]: words[words.index(flag) + 1] for flag in flags}}
+    invented.training_run(line["out"], line, words[1], words[2:first])
 else:
     print(json.dumps({{"command": words[0]}}))
 """
@@ -331,11 +331,12 @@ class Running(unittest.TestCase):
         _, calls, _ = self.call()
         self.assertNotIn("train", [call[0] for call in calls])
 
-    def test_a_run_with_other_options_is_refused(self):
+    def test_a_run_with_other_options_or_images_is_refused(self):
         self.call()
-        code, calls, errors = self.call("--positions", "5")
-        self.assertEqual((code, calls), (1, []))
-        self.assertIn("other options", errors)
+        for more in (("--positions", "5"), ("--images", f"{self.top}/photos")):
+            code, calls, errors = self.call(*more)
+            self.assertEqual((code, calls), (1, []))
+            self.assertIn("other options", errors)
 
     def test_a_step_that_fails_leaves_the_rest(self):
         self.broken.write_text("match")
