@@ -4,9 +4,9 @@
     scripts/findings.py --branchsae build/bin/branchsae --model googlenet.onnx --images photos/ train-00{0..3}.tar \\
         --work work/ --out docs/findings.md
 
---work holds runs and results; steps that are done there are not repeated, so the command can be stopped and called again. The
-first of --images is the set of photos that is analysed at every k; all of them train, and are analysed at --full-k. What the
-page concludes follows from scripts/findings/rules.py. Takes about 40 minutes on two cores.
+--work holds runs and results; steps that are done there are not repeated, so the command can be stopped and called
+again. The first of --images is the set of photos that is analysed at every k; all of them train, and are analysed at
+--full-k. What the page concludes follows from scripts/findings/rules.py.
 """
 import argparse
 import pathlib

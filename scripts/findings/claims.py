@@ -60,7 +60,7 @@ def whole_layers(results, concept, branch, steps):
 
 
 def whole_layer(results, claim, text, concept, branch, steps):
-    """Do the latents of a concept have more of their decoder in the branch than other latents have? steps: {k: step}."""
+    """Do a concept's latents have more of their decoder in the branch than other latents have? steps: {k: step}."""
     found = whole_layers(results, concept, branch, steps)
     cells = []
     for k in steps:
@@ -122,8 +122,8 @@ def agreement(document, similarity, pairing, branch):
 
 
 def keeps_branch(results, similarity, branch, steps, pairs, claim="C5", text=C5):
-    """Are pairs of like latents of two layers both in the branch more often than chance? Also wanted: more pairs of one
-    branch, of the four, than when branches are exchanged among latents of equal density."""
+    """Are pairs of like latents of two layers both in the branch more often than chance? Also wanted: more pairs of
+    one branch, of the four, than when branches are exchanged among latents of equal density."""
     found = {
         (k, a, b): agreement(results.match(step, a, b), similarity, "mutual best", branch)
         for k, step in steps.items()

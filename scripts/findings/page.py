@@ -116,5 +116,5 @@ def steps_table(settings):
     rows = [(step.name, f"`branchsae {step.arguments[0]}`", duration(runner.seconds_of(settings, step)))
             for step in plan.all_steps(settings)]
     return (
-        "## Steps\n\nWall time of each call of the program; `training` of all taps and k is one pass of the images.\n\n"
+        "## Steps\n\nWall time of each call of the program; all taps and k of `train-layers` train in one pass.\n\n"
         + table(("step", "command", ">time"), rows))

@@ -1,5 +1,5 @@
-"""What the program wrote, by step, layer and branch. A file or a field that is missing is None, never an error: the page
-then says that it was not measured."""
+"""What the program wrote, by step, layer and branch. A file or a field that is missing is None, never an error: the
+page then says that it was not measured."""
 import dataclasses
 
 from findings import plan, runner, statistics
@@ -14,8 +14,8 @@ def number(value):
 
 
 def as_effect(test):
-    """An entry of branches.json's `tests`, or None. Its p is one-sided (as large or larger); here both sides count, since a
-    claim may also be wrong the other way round. q is left open: what is corrected together is decided by the claim."""
+    """An entry of branches.json's `tests`, or None. Its p is one-sided (as large or larger); here both sides count, since
+    a claim may also be wrong the other way round. q is left open: the claim decides what is corrected together."""
     if not test or number(test.get("value")) is None:
         return None
     p, rounds = number(test.get("p")), number(test.get("rounds"))

@@ -8,18 +8,21 @@ MOST = 4  # layers of five, or 3 pairs of layers of four: four fifths, rounded d
 RULES = f"""\
 Every claim is asked at every layer and every k ("a cell"). A cell speaks
 
-- **for** the claim when the effect's 95 % interval lies wholly on the claim's side of no effect, q < {LEVEL}, *and* the
-  branch that is claimed beats each of the three others: its effect is the largest, and where the two were compared
-  directly that comparison too lies on the claim's side with q < {LEVEL};
+- **for** the claim when the effect's 95 % interval lies wholly on the claim's side of no effect, q < {LEVEL}, *and*
+  the branch that is claimed beats each of the three others: its effect is the largest, and every direct comparison
+  with another branch lies on the claim's side too, with q < {LEVEL};
 - **against** it when the interval lies wholly on the other side and q < {LEVEL};
-- else for **neither**. It is **void** when a random dictionary passes as well (the test would then find what is not there),
-  and **open** where something was not measured.
+- else for **neither**. It is **void** when a random dictionary shows an effect as well (the test would then find
+  what is not there), and **open** where something was not measured.
 
-At one k the claim holds when at least four fifths of the layers (rounded down, at least one) speak for it, and is contradicted
-when as many speak against it. Over the k's it is
+C5 names no branch; there the second condition is that more pairs share a branch, of the four, than when branches are
+exchanged among latents of equal density (q < {LEVEL}).
+
+At one k the claim holds when at least four fifths of the layers (rounded down, at least one) speak for it, and is
+contradicted when as many speak against it. Over the k's it is
 
 - **supported** when it holds at every k, **contradicted** when it is contradicted at every k;
-- **mixed** when it holds or is contradicted at some k, or when at some k most layers speak for it or most against it;
+- **mixed** when it holds or is contradicted at some k, or when at some k most layers speak for it, or most against;
 - **not supported** otherwise; **not measured** when no k has enough layers measured.
 
 A claim that is tested in several ways gets the verdict on which they all agree, else "mixed".
@@ -44,9 +47,9 @@ def passes(effect):
 
 
 def judge(effect, rivals=(), direct=(), control=None):
-    """What a cell says. rivals: the other branches' effects on the same scale; direct: comparisons of the claimed branch
-    with each other one, where they were made, above their null when the claimed one is ahead; control: the same
-    test on a random dictionary."""
+    """What a cell says. rivals: the other branches' effects on the same scale; direct: comparisons of the claimed
+    branch with each other one, above their null when the claimed one is ahead; control: the same test on a random
+    dictionary."""
     if effect is None or any(rival is None for rival in rivals) or any(one is None for one in direct):
         return OPEN
     if effect.low is None or effect.high is None or effect.q is None:

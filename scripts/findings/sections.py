@@ -206,12 +206,12 @@ def limits(results):
     return """\
 ## What these photos can and cannot show
 
-The thousand photos have one image of each class and the twenty thousand others are 64 pixels wide, enlarged, of 200 classes: enough
-to tell latents that follow a wide group such as animals from those that do not, at every layer and branch, but a latent
-for one breed or one texture has a handful of images at most, so what is called an animal feature here is a latent that
-prefers animals on the whole, not one that was seen to show an animal. Enlarged photos hold no fine detail, so features of
-fur, eyes or small patterns may be missing from these autoencoders or counted in the wrong place, and training saw
-a small part of the tokens that the paper's did; what we do not find may be there with more and sharper photos. All of it is
-correlation on photos of one collection in one trained network: animals come with grass, fur colours and centred poses, and
-nothing here shows that a branch causes what its features respond to.
+The thousand photos have one image of each class and the twenty thousand others are 64 pixels wide, enlarged, of 200
+classes: enough to tell latents that follow a wide group such as animals from those that do not, at every layer and
+branch, but a latent for one breed or one texture has a handful of images at most, so what is called an animal feature
+here is a latent that prefers animals on the whole, not one that was seen to show an animal. Enlarged photos hold no
+fine detail, so features of fur, eyes or small patterns may be missing from these autoencoders or counted in the wrong
+place, and training saw a small part of the tokens that the paper's did; what we do not find may be there with more and
+sharper photos. All of it is correlation on photos of one collection in one trained network: animals come with grass,
+fur colours and centred poses, and nothing here shows that a branch causes what its features respond to.
 """

@@ -32,7 +32,7 @@ def two_sided(z):
 
 
 def both_sides(p, rounds):
-    """Two-sided p of a permuted statistic without ties, of its upper p = (1 + how many are as large) / (1 + rounds)."""
+    """Two-sided p of a permuted statistic without ties, from its upper p = (1 + as large ones) / (1 + rounds)."""
     return min(1.0, 2 * min(p, 1 + 1 / (1 + rounds) - p))
 
 
@@ -49,9 +49,9 @@ def woolf(both, first, second, neither):
 
 
 def mantel_haenszel(strata):
-    """The odds ratio common to 2 x 2 tables (a, b, c, d): Mantel and Haenszel 1959; its interval by Robins, Breslow and
-    Greenland 1986; p of their chi-square without continuity correction. Where a sum is zero the tables are added up
-    and woolf() is taken. None when there is nothing to compare."""
+    """The odds ratio common to 2 x 2 tables (a, b, c, d): Mantel and Haenszel 1959; its interval by Robins, Breslow
+    and Greenland 1986; p of their chi-square without continuity correction. Where a sum is zero the tables are added
+    up and woolf() is taken. None when there is nothing to compare."""
     strata = [s for s in strata if s[0] + s[1] and s[2] + s[3] and s[0] + s[2] and s[1] + s[3]]
     if not strata:
         return None
@@ -77,7 +77,7 @@ def mantel_haenszel(strata):
 
 
 def density_matched(marked_a, marked_b, parts=10):
-    """Odds ratio of being marked, a's latents against b's, within `parts` equal parts of both sides' firing densities.
+    """Odds ratio of being marked, a's latents against b's, within `parts` equal parts of both's firing densities.
     marked_*: [(density, marked)] of live latents. None when a side is empty or nobody or everybody is marked."""
     pooled = sorted(density for density, _ in marked_a + marked_b)
     if not marked_a or not marked_b:

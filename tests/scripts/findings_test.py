@@ -1,4 +1,4 @@
-"""scripts/findings.py: its statistics, the rules of its verdicts, and the page on invented results, welcome or not."""
+"""scripts/findings.py: its statistics, the rules of its verdicts, the page on invented results, welcome or not."""
 import io
 import contextlib
 import json
@@ -24,7 +24,7 @@ BERKELEY = [(512, 313, 89, 19), (353, 207, 17, 8), (120, 205, 202, 391), (138, 2
 
 class Statistics(unittest.TestCase):
     def test_common_odds_ratio(self):
-        """R's mantelhaen.test(UCBAdmissions, correct = FALSE), which has the sexes the other way round or not alike."""
+        """What R's mantelhaen.test(UCBAdmissions, correct = FALSE) says."""
         effect = statistics.mantel_haenszel(BERKELEY)
         self.assertAlmostEqual(effect.value, 0.9046968, places=6)
         self.assertAlmostEqual(effect.low, 0.7719074, places=6)
@@ -132,7 +132,7 @@ class Page(unittest.TestCase):
                                       ks=(8, 32))
 
     def fill(self, whole=None, animals=None, odds=4.0, p=1e-6, same=60, ks=None, **more):
-        """Results of all steps. whole: of branches() for whole layers; animals: {branch: share of concept features}."""
+        """Results of all steps. whole: of branches() for whole layers; animals: {branch: share of features}."""
         animals = animals or {}
         for k in ks or self.settings.ks:
             for tap in self.settings.taps():

@@ -1,4 +1,4 @@
-"""Invented results of the program for scripts/findings.py: what `branches`, `match`, `eval` and `train` would have written."""
+"""Invented results for scripts/findings.py: what `branches`, `match`, `eval` and `train` would have written."""
 import json
 import pathlib
 import random
@@ -33,7 +33,7 @@ def test(concept, branch, subject, name, value, p, half=SLIGHT):
 
 
 def branches(tap, k, prefers=None, against=None, random_passes=False, animals=0.2, neuron_share=0.1, seed=1):
-    """branches.json: `prefers`: {concept: branch} whose share is higher for its latents; `against`: the reverse; animals:
+    """branches.json. `prefers`: {concept: branch} whose share is higher for its latents; `against`: the reverse; animals:
     share of the live latents that are features of animals, and of colour."""
     draw = random.Random(f"{tap} {k} {seed}")
     tests = []
