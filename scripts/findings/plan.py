@@ -94,13 +94,13 @@ def has_joined(settings):
 def held_out(settings):
     return [
         Step(f"eval-k{k}",
-             ("eval", str(member(settings, "layers", k)), "--tap", ",".join(settings.layers), *common(settings)),
+             ("eval", str(member(settings, "layers", k)), "--tap", ",".join(settings.layers), *common(settings), "--json"),
              about="reconstruction, and the network run on from it, over the held-out images") for k in settings.ks
     ]
 
 
 def common(settings):
-    return ("--threads", str(settings.threads), "--no-progress", "--json")
+    return "--threads", str(settings.threads), "--no-progress"
 
 
 def analysis(settings):

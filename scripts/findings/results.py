@@ -26,11 +26,14 @@ def as_effect(test):
 
 
 class Branches:
-    """One tap's branches.json."""
+    """One tap's branches.json. Of its latents only what the page needs is kept: the files are large."""
+
     def __init__(self, document):
-        self.document = document or {}
+        self.document = {name: value for name, value in document.items() if name not in ("latents", "tests")}
+        self.live = [(latent.get("density") or 0.0, {name for name, is_one in (latent.get("concepts") or {}).items() if is_one})
+                     for latent in document.get("latents") or [] if latent.get("live")]
         self.tests = {}
-        for test in self.document.get("tests") or []:
+        for test in document.get("tests") or []:
             key = tuple(test.get(name) for name in ("concept", "branch", "subject", "test"))
             self.tests.setdefault(key, test)
 
@@ -59,11 +62,9 @@ class Branches:
 
     def marked(self, concept):
         """[(density, whether it is a feature of the concept)] of the live latents; None without this concept."""
-        latents = self.document.get("latents")
-        if not latents or concept not in (self.document.get("concepts") or {}):
+        if not self.live or concept not in self.concepts():
             return None
-        return [(latent["density"], bool((latent.get("concepts") or {}).get(concept))) for latent in latents
-                if latent.get("live")]
+        return [(density, concept in concepts) for density, concepts in self.live]
 
 
 class Results:

@@ -116,8 +116,8 @@ def run_step(settings, step):
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise StepFailed(f"{step.name}: exit code {done.returncode}: {lines[-1] if lines else 'no message'} "
                          f"({settings.program} {' '.join(arguments)}; {log})")
-    if "--json" in arguments:
-        write_text(settings.work / "results" / f"{step.name}.json", done.stdout)
+    ending = "json" if "--json" in arguments else "txt"
+    write_text(settings.work / "results" / f"{step.name}.{ending}", done.stdout)
     write_text(marker(settings, step), json.dumps({
         "arguments": list(step.arguments),
         "seconds": seconds
