@@ -39,16 +39,31 @@ def others(branch):
 
 
 @dataclasses.dataclass(frozen=True)
+class Question:
+    """A claim of the form "features of the concept lie in the branch", and the results that answer it."""
+    claim: str
+    text: str
+    concept: str
+    branch: str
+    steps: dict  # {k: step of `branches`}
+    images: str  # which were looked at
+
+
+@dataclasses.dataclass(frozen=True)
 class WholeLayers:
-    """What the whole layers' tests of one concept say, q over all layers and k."""
+    """A test of whole layers with all that stands beside it; q over all layers and k."""
+    question: Question
     effects: dict  # {(k, layer, branch): Effect or None}
     direct: dict  # {(k, layer, rival): the claimed branch's lead over it}
     control: dict  # {(k, layer): the same test on a random dictionary}
+    test: Test
 
 
-def whole_layers(results, concept, branch, steps):
+def whole_layers(results, question):
+    """Do a concept's latents have more of their decoder in the branch than other latents have?"""
+    concept, branch = question.concept, question.branch
     effects, direct, control = {}, {}, {}
-    for k, step in steps.items():
+    for k, step in question.steps.items():
         for layer in results.settings.layers:
             found = results.branches(step, layer)
             for name in plan.BRANCHES:
@@ -56,24 +71,17 @@ def whole_layers(results, concept, branch, steps):
             for rival in others(branch):
                 direct[k, layer, rival] = found.direct(concept, branch, rival) if found else None
             control[k, layer] = found.test(concept, branch, "random dictionary") if found else None
-    return WholeLayers(*map(statistics.with_q, (effects, direct, control)))
-
-
-def whole_layer(results, claim, text, concept, branch, steps):
-    """Do a concept's latents have more of their decoder in the branch than other latents have? steps: {k: step}."""
-    found = whole_layers(results, concept, branch, steps)
+    effects, direct, control = map(statistics.with_q, (effects, direct, control))
     cells = []
-    for k in steps:
-        for layer in results.settings.layers:
-            effect = found.effects[k, layer, branch]
-            says = rules.judge(effect, [found.effects[k, layer, other] for other in others(branch)],
-                               [found.direct[k, layer, other] for other in others(branch)], found.control[k, layer])
-            cells.append(rules.Cell(layer, k, says, effect))
-    test = Test(
-        claim, text, f"whole-layer latents: share of the decoder in {branch}, {concept} latents against the others",
-        "AUROC", f"permutation within densities, two-sided; Benjamini-Hochberg over {len(found.effects)} "
-        "(layers, k, branches)", tuple(cells))
-    return test, found
+    for k, layer in control:
+        says = rules.judge(effects[k, layer, branch], [effects[k, layer, other] for other in others(branch)],
+                           [direct[k, layer, other] for other in others(branch)], control[k, layer])
+        cells.append(rules.Cell(layer, k, says, effects[k, layer, branch]))
+    how = (f"latents of whole layers, {question.images}: share of the decoder in {branch}, those of {concept} against the "
+           "others")
+    correction = f"permutation within densities, two-sided; Benjamini-Hochberg over {len(effects)} (layers, k, branches)"
+    test = Test(question.claim, question.text, how, "AUROC", correction, tuple(cells))
+    return WholeLayers(question, effects, direct, control, test)
 
 
 def odds_against(found, concept, branch, rivals):
@@ -85,30 +93,34 @@ def odds_against(found, concept, branch, rivals):
     return statistics.density_matched(mine, [latent for one in theirs for latent in one])
 
 
-def branch_autoencoders(results, claim, text, concept, branch, steps):
+@dataclasses.dataclass(frozen=True)
+class OwnAutoencoders:
+    """A test of the branches' own autoencoders; q over all comparisons."""
+    question: Question
+    odds: dict  # {(k, layer, rivals): Effect or None}
+    test: Test
+
+
+def own_autoencoders(results, question):
     """Are more of the branch's own latents features of the concept than of the other branches' latents?"""
-    compared = {}
-    for k, step in steps.items():
+    branch, odds = question.branch, {}
+    for k, step in question.steps.items():
         for layer in results.settings.layers:
             found = {name: results.branches(step, f"{layer}.{name}") for name in plan.BRANCHES}
             for rivals in (tuple(others(branch)), *((one, ) for one in others(branch))):
-                compared[k, layer, rivals] = odds_against(found, concept, branch, rivals)
-    compared = statistics.with_q(compared)
+                odds[k, layer, rivals] = odds_against(found, question.concept, branch, rivals)
+    odds = statistics.with_q(odds)
     cells = []
-    for k in steps:
+    for k in question.steps:
         for layer in results.settings.layers:
-            effect = compared[k, layer, tuple(others(branch))]
-            direct = [compared[k, layer, (one, )] for one in others(branch)]
+            effect = odds[k, layer, tuple(others(branch))]
+            direct = [odds[k, layer, (one, )] for one in others(branch)]
             cells.append(rules.Cell(layer, k, rules.judge(effect, direct=direct), effect))
-    test = Test(claim,
-                text,
-                f"the branches' own autoencoders: share of {concept} latents in {branch} against the other three, "
-                "matched by firing density",
-                "odds ratio",
-                f"Benjamini-Hochberg over {len(compared)} comparisons (layers, k, rivals)",
-                tuple(cells),
-                logarithm=True)
-    return test, compared
+    how = (f"autoencoders of single branches, {question.images}: share of {question.concept} latents in {branch} against "
+           "the other three, matched by firing density")
+    correction = f"Mantel and Haenszel's chi-square; Benjamini-Hochberg over {len(odds)} (layers, k, rivals)"
+    test = Test(question.claim, question.text, how, "odds ratio", correction, tuple(cells), logarithm=True)
+    return OwnAutoencoders(question, odds, test)
 
 
 def agreement(document, similarity, pairing, branch):

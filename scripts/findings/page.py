@@ -1,38 +1,35 @@
 """docs/findings.md: what was run, what came out, claim by claim."""
-from findings import claims, plan, rules, runner, sections
+from findings import claims, concept_sections, match_section, plan, rules, runner, sections
 from findings.tables import MISSING, duration, figure, probability, table, with_interval
 
 
-def tests_of(results):
-    """Every test of every claim: ([Test], extras that the sections show)."""
-    settings = results.settings
+def questions(settings):
+    """What is asked of features of a concept, over which images."""
     photos = {k: f"branches-k{k}" for k in settings.ks}
-    steps = {k: f"match-k{k}" for k in settings.match_ks}
-    animal_layers, animal_shares = claims.whole_layer(results, "C1", claims.C1, "animal", "5x5", photos)
-    colour_layers, colour_shares = claims.whole_layer(results, "C4", claims.C4, "colour", "1x1", photos)
-    animal, animal_odds = claims.branch_autoencoders(results, "C1", claims.C1, "animal", "5x5", photos)
-    colour, colour_odds = claims.branch_autoencoders(results, "C4", claims.C4, "colour", "1x1", photos)
-    tests = [animal_layers, animal, colour_layers, colour]
-    for similarity in ("correlation", "class profile"):
-        tests.append(claims.keeps_branch(results, similarity, "5x5", steps, settings.pairs()))
-    return tests, {"animal": (animal_shares, animal_odds), "colour": (colour_shares, colour_odds)}
+    everything = {k: f"branches-all-k{k}" for k in settings.full_ks}
+    asked = [claims.Question("C1", claims.C1, "animal", "5x5", photos, "photos"),
+             claims.Question("C4", claims.C4, "colour", "1x1", photos, "photos")]
+    if settings.has_more_than_photos():
+        asked.insert(1, claims.Question("C1", claims.C1, "animal", "5x5", everything, "all images"))
+    return asked
 
 
 def write(settings, results, path):
     """The whole page."""
-    tests, found = tests_of(results)
-    parts = [
-        head(settings, results),
-        summary(tests), "## Rules of the verdicts\n\n" + rules.RULES,
-        sections.training(results),
-        sections.concept_claim(results, tests, found, "C1", "animal", "5x5", path),
-        sections.concept_claim(results, tests, found, "C4", "colour", "1x1", path),
-        sections.matches(results, tests, path),
-        sections.other_concepts(results),
-        sections.neurons(results),
-        sections.limits(results),
-        steps_table(settings)
-    ]
+    steps = {k: f"match-k{k}" for k in settings.match_ks}
+    asked = [(claims.whole_layers(results, one), claims.own_autoencoders(results, one)) for one in questions(settings)]
+    kept = [claims.keeps_branch(results, similarity, "5x5", steps, settings.pairs())
+            for similarity in ("correlation", "class profile")]
+    tests = [one.test for pair in asked for one in pair] + kept
+    parts = [head(settings, results), summary(tests), "## Rules of the verdicts\n\n" + rules.RULES,
+             sections.training(results)]
+    title = None
+    for layers, own in asked:
+        if title != (title := f"## {layers.question.claim}: {layers.question.text}\n"):
+            parts.append(title)
+        parts += [concept_sections.whole_layers(results, layers, path), concept_sections.own_autoencoders(results, own, path)]
+    parts += [match_section.matches(results, kept), sections.other_concepts(results), sections.neurons(results),
+              sections.limits(), steps_table(settings)]
     runner.write_text(path, "\n".join(part for part in parts if part))
 
 

@@ -29,6 +29,9 @@ class Settings:
         """Each whole layer and its four branches."""
         return [tap for layer in self.layers for tap in (layer, *(f"{layer}.{b}" for b in BRANCHES))]
 
+    def has_more_than_photos(self):
+        return bool(self.photos) and self.photos != self.images
+
     def pairs(self):
         return list(zip(self.layers, self.layers[1:]))
 
@@ -123,7 +126,7 @@ def analysis(settings):
                 analysis_step(settings, f"seeds-k{k}", "match", (run, member(settings, "second", k)), photos, same))
     if has_joined(settings):
         steps.append(analysis_step(settings, "joined", "match", (run_folder(settings, "joined"), ), photos))
-    if settings.photos and tuple(settings.photos) != tuple(settings.images):
+    if settings.has_more_than_photos():
         for k in settings.full_ks:
             steps.append(
                 analysis_step(settings, f"branches-all-k{k}", "branches", (member(settings, "layers", k), ),
