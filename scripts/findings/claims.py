@@ -77,9 +77,10 @@ def whole_layers(results, question):
         says = rules.judge(effects[k, layer, branch], [effects[k, layer, other] for other in others(branch)],
                            [direct[k, layer, other] for other in others(branch)], control[k, layer])
         cells.append(rules.Cell(layer, k, says, effects[k, layer, branch]))
-    how = (f"latents of whole layers, {question.images}: share of the decoder in {branch}, those of {concept} against the "
-           "others")
-    correction = f"permutation within densities, two-sided; Benjamini-Hochberg over {len(effects)} (layers, k, branches)"
+    how = (f"latents of whole layers, {question.images}: share of the decoder in {branch}, those of {concept} against "
+           "the others")
+    correction = ("permutation within densities, two-sided; Benjamini-Hochberg over "
+                  f"{len(effects)} (layers, k, branches)")
     test = Test(question.claim, question.text, how, "AUROC", correction, tuple(cells))
     return WholeLayers(question, effects, direct, control, test)
 
@@ -116,8 +117,8 @@ def own_autoencoders(results, question):
             effect = odds[k, layer, tuple(others(branch))]
             direct = [odds[k, layer, (one, )] for one in others(branch)]
             cells.append(rules.Cell(layer, k, rules.judge(effect, direct=direct), effect))
-    how = (f"autoencoders of single branches, {question.images}: share of {question.concept} latents in {branch} against "
-           "the other three, matched by firing density")
+    how = (f"autoencoders of single branches, {question.images}: share of {question.concept} latents in {branch} "
+           "against the other three, matched by firing density")
     correction = f"Mantel and Haenszel's chi-square; Benjamini-Hochberg over {len(odds)} (layers, k, rivals)"
     test = Test(question.claim, question.text, how, "odds ratio", correction, tuple(cells), logarithm=True)
     return OwnAutoencoders(question, odds, test)

@@ -26,11 +26,11 @@ def whole_layers(results, asked, page):
                 rows.append(whole_layer_row(found, cell, asked))
     branch, rival = question.branch, main_rival(question.branch)
     text = (f"### Latents of whole layers, {question.images}\n\n"
-            f"AUROC of the share of a latent's decoder that lies in a branch, {question.concept} latents against the other "
-            "live ones, near copies counted once: 0.5 is no preference. lead: by how much "
+            f"AUROC of the share of a latent's decoder that lies in a branch, {question.concept} latents against the "
+            "other live ones, near copies counted once: 0.5 is no preference. lead: by how much "
             f"{branch} is ahead of {rival}. \"neurons\" is the same test on single channels, \"random\" on a random "
-            "dictionary: what is found there is no finding about features. channels, energy: the branch's share of the "
-            "layer's channels and of its activations' energy.\n\n")
+            "dictionary: what is found there is no finding about features. channels, energy: the branch's share of "
+            "the layer's channels and of its activations' energy.\n\n")
     if not rows:
         return text + "Not measured.\n"
     chart = figures.forest(f"{question.concept} latents' share of each branch, {question.images}",
@@ -67,8 +67,9 @@ def own_autoencoders(results, asked, page):
                                     for layer in results.settings.layers]))
         rows += [row for row in (own_autoencoder_row(results, cell, asked, step) for cell in asked.test.at(k)) if row]
     text = (f"### Autoencoders of single branches, {question.images}\n\n"
-            f"Share of live latents that are {question.concept} features, and the odds ratio of {question.branch} against "
-            "each other branch (q beside it) and against the three together, within tenths of firing density.\n\n")
+            f"Share of live latents that are {question.concept} features, and the odds ratio of {question.branch} "
+            "against each other branch (q beside it) and against the three together, within tenths of firing "
+            "density.\n\n")
     if not rows:
         return text + "Not measured.\n"
     chart = figures.forest(f"{question.concept} features, {question.images}: {question.branch} against the others",

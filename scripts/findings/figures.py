@@ -1,5 +1,5 @@
-"""Charts of the page: effects with their intervals, a panel a k, a row a layer, a marker a branch. Plain SVG; a table of the
-page has the same numbers."""
+"""Charts of the page: effects with their intervals, a panel a k, a row a layer, a marker a branch. Plain SVG; a table
+of the page has the same numbers."""
 import math
 import xml.sax.saxutils
 

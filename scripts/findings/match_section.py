@@ -15,7 +15,8 @@ def matches(results, tests):
                     rows += match_rows(document, k, f"{kind}{a}" if kind else f"{a}, {b}", similarity)
     verdicts = "; ".join(f"{t.how}: {t.verdict()}" for t in tests)
     text = (
-        f"## C5: {claims.C5}\n\nTwo latents are a pair when each is the other's best and their similarity is above the 99.9th "
+        f"## C5: {claims.C5}\n\nTwo latents are a pair when each is the other's best and their similarity is above the "
+        "99.9th "
         "percentile of pairs of shuffled images. Odds ratio: both dominated by 5x5. kappa: agreement of the four "
         "branches beyond chance; same branch: how many pairs, and how many when branches are exchanged among "
         f"latents of equal density. Two seeds of one layer are the ceiling. {verdicts}.\n\n")

@@ -68,8 +68,8 @@ def training_step(settings, name, taps, images, positions, extra, about):
 
 
 def training(settings):
-    """Autoencoders of every layer and branch at every k from one pass; a second seed; the joined layers, which are wide, on
-    the photos only."""
+    """Autoencoders of every layer and branch at every k from one pass; a second seed; the joined layers, which are
+    wide, on the photos only."""
 
     def sweep(ks):
         return "--sweep", "k=" + ",".join(map(str, ks))
@@ -85,8 +85,8 @@ def training(settings):
     if has_joined(settings):
         width = ("--k", str(settings.ks[-1]), "--expansion", str(settings.joined_expansion), "--seed", "0")
         steps.append(
-            training_step(settings, "joined", ("+".join(settings.layers), ), settings.photos or settings.images, "all",
-                          width, "all layers joined into one autoencoder, on the photos only"))
+            training_step(settings, "joined", ("+".join(settings.layers), ), settings.photos or settings.images,
+                          "all", width, "all layers joined into one autoencoder, on the photos only"))
     return steps
 
 
@@ -97,7 +97,8 @@ def has_joined(settings):
 def held_out(settings):
     return [
         Step(f"eval-k{k}",
-             ("eval", str(member(settings, "layers", k)), "--tap", ",".join(settings.layers), *common(settings), "--json"),
+             ("eval", str(member(settings, "layers", k)), "--tap", ",".join(
+                 settings.layers), *common(settings), "--json"),
              about="reconstruction, and the network run on from it, over the held-out images") for k in settings.ks
     ]
 

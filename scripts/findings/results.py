@@ -14,8 +14,9 @@ def number(value):
 
 
 def as_effect(test):
-    """An entry of branches.json's `tests`, or None. Its p is one-sided (as large or larger); here both sides count, since
-    a claim may also be wrong the other way round. q is left open: the claim decides what is corrected together."""
+    """An entry of branches.json's `tests`, or None. Its p is one-sided (as large or larger); here both sides count,
+    since a claim may also be wrong the other way round. q is left open: the claim decides what is corrected together.
+    """
     if not test or number(test.get("value")) is None:
         return None
     p, rounds = number(test.get("p")), number(test.get("rounds"))
@@ -30,7 +31,8 @@ class Branches:
 
     def __init__(self, document):
         self.document = {name: value for name, value in document.items() if name not in ("latents", "tests")}
-        self.live = [(latent.get("density") or 0.0, {name for name, is_one in (latent.get("concepts") or {}).items() if is_one})
+        self.live = [(latent.get("density") or 0.0,
+                      {name for name, is_one in (latent.get("concepts") or {}).items() if is_one})
                      for latent in document.get("latents") or [] if latent.get("live")]
         self.tests = {}
         for test in document.get("tests") or []:

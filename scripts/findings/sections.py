@@ -14,8 +14,8 @@ def training(results):
             rows.append((tap, k, figure(found.get("fvu")), percent(found.get("dead")), figure(found.get("l0")),
                          figure(spliced.get("loss_recovered_zero")), figure(spliced.get("loss_recovered_mean"))))
     return (
-        "## Training\n\nHeld-out images. FVU: share of the variance that is not reconstructed; dead: latents that never "
-        "fire there; loss recovered: of the cross-entropy that is lost when the layer is replaced by zero (by its "
+        "## Training\n\nHeld-out images. FVU: share of the variance that is not reconstructed; dead: latents that "
+        "never fire there; loss recovered: of the cross-entropy that is lost when the layer is replaced by zero (by its "
         "mean), what the reconstruction gives back.\n\n" + table(
             ("tap", ">k", ">FVU", ">dead", ">L0", ">loss recovered, zero", ">mean"), rows))
 
@@ -32,8 +32,8 @@ def other_concepts(results):
     rows = [(name, *(with_interval(statistics.pooled([one.test(name, branch) for one in found]), 2)
                      for branch in plan.BRANCHES)) for name in concepts]
     return (
-        f"## Every concept and branch\n\nWhole layers, k = {k}: AUROC of the branch's share for being a feature of the "
-        "concept, the layers as one. Nothing was chosen after the fact: these are all that were computed.\n\n" +
+        f"## Every concept and branch\n\nWhole layers, k = {k}: AUROC of the branch's share for being a feature of "
+        "the concept, the layers as one. Nothing was chosen after the fact: these are all that were computed.\n\n" +
         table(("concept", *(f">{branch}" for branch in plan.BRANCHES)), rows))
 
 

@@ -215,7 +215,8 @@ class Page(unittest.TestCase):
             for k in self.settings.ks:
                 (self.settings.work / f"results/branches-k{k}" / layer / "branches.json").write_text('{"tests": [')
         text = self.text()
-        line = next(line for line in text.splitlines() if "latents of whole layers, photos" in line and "**C1**" in line)
+        lines = [line for line in text.splitlines() if "latents of whole layers, photos" in line]
+        line = next(line for line in lines if "**C1**" in line)
         self.assertIn("32: 3 / 0 of 3", line)
         self.assertIn(rules.NOT_MEASURED, line)
         self.assertEqual(self.verdict(text, "C1"), rules.SUPPORTED)  # by the branches' own autoencoders alone

@@ -33,8 +33,8 @@ def test(concept, branch, subject, name, value, p, half=SLIGHT):
 
 
 def branches(tap, k, prefers=None, against=None, random_passes=False, animals=0.2, neuron_share=0.1, seed=1):
-    """branches.json. `prefers`: {concept: branch} whose share is higher for its latents; `against`: the reverse; animals:
-    share of the live latents that are features of animals, and of colour."""
+    """branches.json. `prefers`: {concept: branch} whose share is higher for its latents; `against`: the reverse;
+    animals: share of the live latents that are features of animals, and of colour."""
     draw = random.Random(f"{tap} {k} {seed}")
     tests = []
     for concept in ("animal", "colour"):
