@@ -59,7 +59,8 @@ def parse(arguments):
                         type=words,
                         default=defaults.second_seed,
                         help="layers trained twice; '' for none")
-    parser.add_argument("--positions", type=int, default=defaults.positions, help="tokens of an image that train")
+    parser.add_argument("--tokens", type=int, default=defaults.tokens, help="that each autoencoder trains on")
+    parser.add_argument("--positions", type=int, default=defaults.positions, help="tokens taken of an image")
     parser.add_argument("--joined-expansion",
                         type=int,
                         default=defaults.joined_expansion,
@@ -81,20 +82,10 @@ def checked(parser, a):
         parser.error(
             f"--second-seed takes layers of --layers; not among them: {sorted(set(a.second_seed) - set(a.layers))}")
     images = tuple(path.resolve() for path in a.images)
-    return plan.Settings(a.branchsae.resolve(),
-                         a.model.resolve(),
-                         images,
-                         a.work.resolve(),
-                         images[:1],
-                         a.layers,
-                         a.k,
-                         a.full_k,
-                         a.match_k,
-                         a.second_seed,
-                         a.positions,
-                         a.batch,
-                         joined_expansion=a.joined_expansion,
-                         threads=a.threads)
+    return plan.Settings(program=a.branchsae.resolve(), model=a.model.resolve(), images=images, work=a.work.resolve(),
+                         photos=images[:1], layers=a.layers, ks=a.k, full_ks=a.full_k, match_ks=a.match_k,
+                         second_seed=a.second_seed, tokens=a.tokens, positions=a.positions, batch=a.batch,
+                         joined_expansion=a.joined_expansion, threads=a.threads)
 
 
 def main(arguments=None):

@@ -18,7 +18,8 @@ class Settings:
     full_ks: tuple = (32, )
     match_ks: tuple = (8, 32)
     second_seed: tuple = ("mixed4b", "mixed4d")
-    positions: int = 32
+    tokens: int = 460_800
+    positions: int = 32  # of an image: 460,800 tokens come from 14,400 images
     batch: int = 1024
     holdout: float = 0.03
     joined_expansion: int = 4  # 0: no joined layers
@@ -58,10 +59,10 @@ def out_folder(settings, name):
     return settings.work / "results" / name
 
 
-def training_step(settings, name, taps, images, positions, extra, about):
+def training_step(settings, name, taps, images, extra, about):
     folder = run_folder(settings, name)
-    arguments = ("train", str(settings.model), *map(str, images), "--tap", ",".join(taps), *extra,
-                 "--positions-per-image", str(positions), "--epochs", "1", "--batch", str(settings.batch),
+    arguments = ("train", str(settings.model), *map(str, images), "--tap", ",".join(taps), *extra, "--batch",
+                 str(settings.batch),
                  "--holdout", str(settings.holdout), "--buffer-tokens", "65536", "--max-memory", "6GiB", "--threads",
                  str(settings.threads), "--checkpoint-every", "15min", "--no-progress", "--out", str(folder))
     return Step(f"train-{name}", arguments, run=folder, about=about)
@@ -74,19 +75,21 @@ def training(settings):
     def sweep(ks):
         return "--sweep", "k=" + ",".join(map(str, ks))
 
+    sampled = ("--tokens", str(settings.tokens), "--positions-per-image", str(settings.positions))
     steps = [
-        training_step(settings, "layers", settings.taps(), settings.images, settings.positions,
-                      (*sweep(settings.ks), "--seed", "0"), "the whole of each layer and its four branches")
+        training_step(settings, "layers", settings.taps(), settings.images,
+                      (*sampled, *sweep(settings.ks), "--seed", "0"), "the whole of each layer and its four branches")
     ]
     if settings.second_seed and settings.match_ks:
         steps.append(
-            training_step(settings, "second", settings.second_seed, settings.images, settings.positions,
-                          (*sweep(settings.match_ks), "--seed", "1"), "a second seed"))
+            training_step(settings, "second", settings.second_seed, settings.images,
+                          (*sampled, *sweep(settings.match_ks), "--seed", "1"), "a second seed"))
     if has_joined(settings):
-        width = ("--k", str(settings.ks[-1]), "--expansion", str(settings.joined_expansion), "--seed", "0")
+        extra = ("--epochs", "1", "--k", str(settings.ks[-1]), "--expansion", str(settings.joined_expansion), "--seed",
+                 "0")
         steps.append(
-            training_step(settings, "joined", ("+".join(settings.layers), ), settings.photos or settings.images,
-                          "all", width, "all layers joined into one autoencoder, on the photos only"))
+            training_step(settings, "joined", ("+".join(settings.layers), ), settings.photos or settings.images, extra,
+                          "all layers joined into one autoencoder, on the photos only"))
     return steps
 
 

@@ -41,6 +41,9 @@ def same_training(info, arguments):
     images = options[2:next((i for i, word in enumerate(options) if word.startswith("--")), len(options))]
     if (info.get("images") or {}).get("paths") != images or (info.get("model") or {}).get("path") != options[1]:
         return False
+    if "--tokens" in options:  # the options: a run that goes on may have another number than its command line had
+        if (info.get("options") or {}).get("tokens") != int(options[options.index("--tokens") + 1]):
+            return False
     for flag in ("--tap", "--sweep", "--k", "--expansion", "--positions-per-image", "--batch", "--holdout",
                  "--seed"):
         if flag not in options:

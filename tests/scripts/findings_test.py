@@ -267,7 +267,7 @@ elif words[0] == "train":
     first = next(i for i, word in enumerate(words) if word.startswith("--"))
     flags = [word for word in words if word.startswith("--") and word != "--no-progress"]
     line = {{flag[2:]: words[words.index(flag) + 1] for flag in flags}}
-    invented.training_run(line["out"], line, words[1], words[2:first])
+    invented.training_run(line["out"], line, words[1], words[2:first], int(line.get("tokens", 0)))
 else:
     print(json.dumps({{"command": words[0]}}))
 """
@@ -334,7 +334,7 @@ class Running(unittest.TestCase):
 
     def test_a_run_with_other_options_or_images_is_refused(self):
         self.call()
-        for more in (("--positions", "5"), ("--images", f"{self.top}/photos")):
+        for more in (("--positions", "5"), ("--tokens", "99"), ("--images", f"{self.top}/photos")):
             code, calls, errors = self.call(*more)
             self.assertEqual((code, calls), (1, []))
             self.assertIn("other options", errors)

@@ -147,9 +147,9 @@ def evaluation(tap, k):
     }
 
 
-def training_run(folder, command_line, model="m.onnx", images=(), status="finished"):
+def training_run(folder, command_line, model="m.onnx", images=(), tokens=0, status="finished"):
     document = {"status": status, "step": 10, "command_line": command_line, "timings": {"total": 61.5}}
     document["model"] = {"sha256": "ab" * 32, "path": model}
     document["images"] = {"count": 21000, "fingerprint": "cd" * 32, "paths": list(images)}
-    document |= {"options": {"batch": 1024}, "versions": {"branchsae": "0.1.0 (commit 123)"}, "device": "a processor"}
+    document |= {"options": {"batch": 1024, "tokens": tokens}, "versions": {"branchsae": "0.1.0 (commit 123)"}, "device": "a processor"}
     write(pathlib.Path(folder) / "run.json", document)
