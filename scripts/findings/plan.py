@@ -101,7 +101,7 @@ def held_out(settings):
     return [
         Step(f"eval-k{k}",
              ("eval", str(member(settings, "layers", k)), "--tap", ",".join(
-                 settings.layers), *common(settings), "--json"),
+                 settings.layers), "--out", str(out_folder(settings, f"eval-k{k}")), *common(settings), "--json"),
              about="reconstruction, and the network run on from it, over the held-out images") for k in settings.ks
     ]
 

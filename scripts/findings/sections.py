@@ -1,23 +1,26 @@
 """The sections of docs/findings.md below the table of claims."""
 from findings import plan, statistics
-from findings.tables import figure, percent, table, with_interval
+from findings.tables import MISSING, figure, percent, table, with_interval
 
 
 def training(results):
     rows = []
-    for k in results.settings.ks:
-        for tap in results.settings.taps():
-            found = results.evaluation(k, tap)
-            spliced = found.get("splicing") or found.get("spliced") or {}
-            if "." in tap and k not in (results.settings.ks[0], results.settings.ks[-1]):
+    settings = results.settings
+    for k in settings.ks:
+        for tap in settings.taps():
+            if "." in tap and k not in (settings.ks[0], settings.ks[-1]):
                 continue  # branches at the ends of the range only
+            found = results.evaluation(k, tap)
+            spliced = found.get("splicing") or {}
+            top1 = [percent((spliced.get(name) or {}).get("top1")) for name in ("clean", "reconstruction")]
+            recovered = [figure((spliced.get(f"recovered_against_{name}") or {}).get("loss")) for name in ("zero", "mean")]
             rows.append((tap, k, figure(found.get("fvu")), percent(found.get("dead")), figure(found.get("l0")),
-                         figure(spliced.get("loss_recovered_zero")), figure(spliced.get("loss_recovered_mean"))))
-    return (
-        "## Training\n\nHeld-out images. FVU: share of the variance that is not reconstructed; dead: latents that "
-        "never fire there; loss recovered: of the cross-entropy that is lost when the layer is replaced by zero (by its "
-        "mean), what the reconstruction gives back.\n\n" + table(
-            ("tap", ">k", ">FVU", ">dead", ">L0", ">loss recovered, zero", ">mean"), rows))
+                         " / ".join(top1) if spliced else MISSING, *recovered))
+    return ("## Training\n\nHeld-out images. FVU: share of the variance that is not reconstructed; dead: latents that "
+            "never fire there; top-1: of the network as it is / with the layer replaced by its reconstruction; loss "
+            "recovered: of the cross-entropy that is lost when the layer is replaced by zero (by its mean), what the "
+            "reconstruction gives back. For single branches the smallest and the largest k.\n\n" +
+            table(("tap", ">k", ">FVU", ">dead", ">L0", ">top-1", ">loss recovered, zero", ">mean"), rows))
 
 
 def other_concepts(results):
