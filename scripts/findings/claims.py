@@ -124,53 +124,52 @@ def own_autoencoders(results, question):
     return OwnAutoencoders(question, odds, test)
 
 
-def agreement(document, similarity, pairing, branch):
-    """The entry of match.json for one similarity, pairing and branch; {} when there is none."""
-    for one in (document or {}).get("similarities") or []:
-        if one.get("name") == similarity and one.get("pairing") == pairing:
-            for entry in one.get("agreement") or []:
-                if entry.get("branch") == branch:
-                    return entry
-    return {}
+def agreement(entry, branch):
+    """What a matching (an entry of match.json's similarities, or of the joined layers' between) says of one branch."""
+    return next((one for one in (entry or {}).get("agreement") or [] if one.get("branch") == branch), {})
 
 
-def keeps_branch(results, similarity, branch, steps, pairs, claim="C5", text=C5):
-    """Are pairs of like latents of two layers both in the branch more often than chance? Also wanted: more pairs of
-    one branch, of the four, than when branches are exchanged among latents of equal density."""
-    found = {
-        (k, a, b): agreement(results.match(step, a, b), similarity, "mutual best", branch)
-        for k, step in steps.items()
-        for a, b in pairs
-    }
-    fisher = statistics.adjusted([entry.get("fisher_p") for entry in found.values()])
-    exchanged = statistics.adjusted([entry.get("permutation_p") for entry in found.values()])
-    cells = []
-    for ((k, a, b), entry), q, q_exchanged in zip(found.items(), fisher, exchanged):
-        where = f"{a}, {b}"
-        if q is None or entry.get("odds_ratio") is None:
-            cells.append(rules.Cell(where, k, rules.OPEN))
-            continue
-        effect = Effect(entry["odds_ratio"],
-                        entry.get("low"),
-                        entry.get("high"),
-                        entry["fisher_p"],
-                        q,
-                        entry.get("pairs"),
-                        null=1.0)
-        cells.append(rules.Cell(where, k, rules.judge(effect, direct=[excess(entry, q_exchanged)]), effect))
-    return Test(claim,
-                text,
-                f"pairs of latents of neighbouring layers, each other's best by {similarity}: both in {branch}?",
-                "odds ratio",
-                f"Fisher's exact test, Benjamini-Hochberg over {len(found)} (pairs of layers, k)",
-                tuple(cells),
-                logarithm=True)
+def keeps_branch(matchings, branch, how):
+    """Are like latents of two layers both in the branch more often than chance? Also wanted: more pairs of one branch, of
+    the four, than when branches are exchanged among latents of equal density. matchings: {(k, "layer, layer"): entry
+    or None}."""
+    found = {at: agreement(entry, branch) for at, entry in matchings.items()}
+    effects = statistics.with_q({at: odds_of(entry) for at, entry in found.items()})
+    same = statistics.with_q({at: excess(entry) for at, entry in found.items()})
+    control = statistics.with_q({at: excess((entry or {}).get("random_dictionary")) for at, entry in matchings.items()})
+    cells = [rules.Cell(where, k, rules.judge(effects[k, where], direct=[same[k, where]], control=control[k, where]),
+                        effects[k, where]) for k, where in found]
+    correction = f"Fisher's exact test; Benjamini-Hochberg over {len(found)} (pairs of layers, k)"
+    return Test("C5", C5, how, "odds ratio", correction, tuple(cells), logarithm=True)
 
 
-def excess(entry, q):
-    """Pairs of one branch beyond those expected by exchange, with the permutation's q; it has no interval."""
-    same, expected = entry.get("same_branch"), entry.get("expected_same")
-    if same is None or expected is None or q is None:
+def odds_of(entry):
+    if entry.get("odds_ratio") is None:
         return None
-    beyond = same - expected
-    return Effect(beyond, beyond, beyond, entry.get("permutation_p"), q, entry.get("pairs"))
+    return Effect(entry["odds_ratio"], entry.get("low"), entry.get("high"), entry.get("fisher_p"), None,
+                  entry.get("pairs"), null=1.0)
+
+
+def excess(entry):
+    """Pairs of one branch beyond those expected by exchange, with the permutation's p; it has no interval."""
+    same, expected = (entry or {}).get("same_branch"), (entry or {}).get("expected_same")
+    if same is None or expected is None:
+        return None
+    return Effect(same - expected, same - expected, same - expected, entry.get("permutation_p"), n=entry.get("pairs"))
+
+
+SIMILARITIES = ("correlation", "class profile")
+
+
+def kept_branches(results):
+    """C5 by every route: [(Test, {(k, where): entry})]. Neighbouring layers matched by each similarity; features of the
+    joined layers that live in two neighbouring ones."""
+    settings, routes = results.settings, []
+    for similarity in SIMILARITIES:
+        matchings = {(k, f"{a}, {b}"): results.matching(f"match-k{k}", a, b, similarity)
+                     for k in settings.match_ks for a, b in settings.pairs()}
+        routes.append((f"pairs of latents of neighbouring layers, each other's best by {similarity}: both in 5x5?",
+                       matchings))
+    joined = {(settings.ks[-1], f"{a}, {b}"): results.joined(a, b) for a, b in settings.pairs()}
+    routes.append(("features of the joined layers that live in two neighbouring ones: both parts in 5x5?", joined))
+    return [(keeps_branch(matchings, "5x5", how), matchings) for how, matchings in routes]

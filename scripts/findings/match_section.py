@@ -1,42 +1,56 @@
 """C5 on the page: pairs of latents of neighbouring layers, of two seeds, and the joined layers."""
-from findings import claims, statistics
+from findings import claims, figures, plan, statistics
+from findings.concept_sections import save_figure
 from findings.tables import MISSING, figure, probability, table, with_interval
 
+COLUMNS = ("layers", ">k", "by", ">pairs", ">5x5: odds ratio", ">Fisher p", ">kappa", ">Cramér's V", ">Spearman of s (p)",
+           ">same branch / exchanged", ">p", ">random dictionary", ">hold on other half")
 
-def matches(results, tests):
-    settings = results.settings
+
+def matches(results, routes, page):
+    """routes: of claims.kept_branches()."""
     rows = []
-    for k in settings.match_ks:
-        for step, pairs, kind in ((f"match-k{k}", settings.pairs(), ""),
-                                  (f"seeds-k{k}", [(tap, tap) for tap in settings.second_seed], "two seeds: ")):
-            for a, b in pairs:
-                document = results.match(step, a, b)
-                for similarity in ("correlation", "class profile"):
-                    rows += match_rows(document, k, f"{kind}{a}" if kind else f"{a}, {b}", similarity)
-    verdicts = "; ".join(f"{t.how}: {t.verdict()}" for t in tests)
-    text = (
-        f"## C5: {claims.C5}\n\nTwo latents are a pair when each is the other's best and their similarity is above the "
-        "99.9th "
-        "percentile of pairs of shuffled images. Odds ratio: both dominated by 5x5. kappa: agreement of the four "
-        "branches beyond chance; same branch: how many pairs, and how many when branches are exchanged among "
-        f"latents of equal density. Two seeds of one layer are the ceiling. {verdicts}.\n\n")
+    for (test, matchings), by in zip(routes, (*claims.SIMILARITIES, "joined")):
+        for cell in test.cells:
+            rows += row(matchings[cell.k, cell.where], cell.where, cell.k, by, cell.says)
+    ceiling = [one for k in results.settings.match_ks for tap in results.settings.second_seed
+               for by in claims.SIMILARITIES
+               for one in row(results.matching(f"seeds-k{k}", tap, tap, by), tap, k, by, "ceiling")]
+    text = (f"## C5: {claims.C5}\n\n"
+            "Two latents are a pair when each is the other's best and their similarity is above the 99.9th percentile of "
+            "pairs of shuffled images; features of the joined layers are pairs with themselves. Odds ratio: of being "
+            "dominated by 5x5 on both sides. kappa: agreement of the four branches beyond chance. same branch: how many "
+            "pairs, and how many on average when branches are exchanged among latents of equal density; the same with "
+            "the decoders of a random dictionary. hold: pairs of the even images that are above the threshold on the "
+            "odd ones. Two seeds of one layer are the ceiling.\n\n")
     if not rows:
         return text + "Not measured.\n"
-    columns = ("layers", ">k", "similarity", ">pairs", ">5x5: odds ratio", ">Fisher p", ">kappa", ">Cramér's V",
-               ">Spearman (p)", ">same branch / expected", ">p", ">hold on other half")
-    return text + table(columns, rows)
+    return text + chart(results, routes, page) + table((*COLUMNS, "says"), rows + ceiling)
 
 
-def match_rows(document, k, where, similarity):
-    entry = claims.agreement(document, similarity, "mutual best", "5x5")
-    if not entry:
+def row(entry, where, k, by, says):
+    """One line, or none where nothing was measured."""
+    mine = claims.agreement(entry, "5x5")
+    if not mine:
         return []
-    same = f"{figure(entry.get('same_branch'))} / {figure(entry.get('expected_same'))}"
-    interval = statistics.Effect(entry.get("odds_ratio"), entry.get("low"), entry.get("high"), null=1.0)
-    halves = next((one.get("split_halves") or {} for one in document.get("similarities") or []
-                   if (one.get("name"), one.get("pairing")) == (similarity, "mutual best")), {})
-    held = f"{figure(halves.get('hold'))} of {figure(halves.get('pairs'))}" if halves else MISSING
-    return [(where, k, similarity, figure(entry.get("pairs")), with_interval(interval, 2),
-             probability(entry.get("fisher_p")), figure(entry.get("kappa")), figure(entry.get("cramers_v")),
-             f"{figure(entry.get('spearman'))} ({probability(entry.get('spearman_p'))})", same,
-             probability(entry.get("permutation_p")), held)]
+    interval = statistics.Effect(mine.get("odds_ratio"), mine.get("low"), mine.get("high"), null=1.0)
+    halves, control = entry.get("split_halves") or {}, claims.excess(entry.get("random_dictionary"))
+    random = entry.get("random_dictionary") or {}
+    return [(where, k, by, figure(mine.get("pairs")), with_interval(interval, 2), probability(mine.get("fisher_p")),
+             figure(mine.get("kappa"), 2), figure(mine.get("cramers_v"), 2),
+             f"{figure(mine.get('spearman'), 2)} ({probability(mine.get('spearman_p'))})",
+             f"{figure(mine.get('same_branch'))} / {figure(mine.get('expected_same'))}",
+             probability(mine.get("permutation_p")),
+             f"{figure(random.get('same_branch'))} / {figure(random.get('expected_same'))}" if control else MISSING,
+             f"{figure(halves.get('hold'))} of {figure(halves.get('matched'))}" if halves else MISSING, says)]
+
+
+def chart(results, routes, page):
+    """Odds ratios of all four branches, by the first similarity."""
+    _, matchings = routes[0]
+    rows = [f"{a}, {b}" for a, b in results.settings.pairs()]
+    panels = [(f"k = {k}", [(where, {branch: claims.odds_of(claims.agreement(matchings[k, where], branch))
+                                     for branch in plan.BRANCHES}) for where in rows])
+              for k in results.settings.match_ks]
+    drawn = figures.forest("Are both of a pair in the branch?", "odds ratio, 95 % interval", 1.0, panels, logarithm=True)
+    return save_figure(page, "c5-pairs.svg", drawn, "odds ratios of pairs that share a branch, by layers and k")

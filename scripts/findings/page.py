@@ -16,12 +16,10 @@ def questions(settings):
 
 def write(settings, results, path):
     """The whole page."""
-    steps = {k: f"match-k{k}" for k in settings.match_ks}
     asked = [(claims.whole_layers(results, one), claims.own_autoencoders(results, one))
              for one in questions(settings)]
-    kept = [claims.keeps_branch(results, similarity, "5x5", steps, settings.pairs())
-            for similarity in ("correlation", "class profile")]
-    tests = [one.test for pair in asked for one in pair] + kept
+    kept = claims.kept_branches(results)
+    tests = [one.test for pair in asked for one in pair] + [test for test, _ in kept]
     parts = [head(settings, results), summary(tests), "## Rules of the verdicts\n\n" + rules.RULES,
              sections.training(results)]
     title = None
@@ -30,7 +28,7 @@ def write(settings, results, path):
             parts.append(title)
         parts += [concept_sections.whole_layers(results, layers, path),
                   concept_sections.own_autoencoders(results, own, path)]
-    parts += [match_section.matches(results, kept), sections.other_concepts(results), sections.neurons(results),
+    parts += [match_section.matches(results, kept, path), sections.other_concepts(results), sections.neurons(results),
               sections.limits(), steps_table(settings)]
     runner.write_text(path, "\n".join(part for part in parts if part))
 

@@ -116,31 +116,33 @@ def analysis(settings):
     photos = tuple(map(str, settings.photos or settings.images))
     everything = tuple(map(str, settings.images))
     steps = []
+
+    def add(name, command, runs, images, *extra):
+        steps.append(analysis_step(settings, name, (command, *map(str, runs), *extra), images))
+
     for k in settings.ks:
-        steps.append(
-            analysis_step(settings, f"branches-k{k}", "branches", (member(settings, "layers", k), ), photos))
+        # What the claims do not ask costs passes: once, at the largest k.
+        extra = () if k == settings.ks[-1] else ("--concepts", "animal,dog,bird,colour", "--no-causal")
+        add(f"branches-k{k}", "branches", (member(settings, "layers", k), ), photos, *extra)
     for k in settings.match_ks:
         run = member(settings, "layers", k)
-        pairs = ("--tap-pairs", ",".join(f"{a}:{b}" for a, b in settings.pairs()))
         if settings.pairs():
-            steps.append(analysis_step(settings, f"match-k{k}", "match", (run, run), photos, pairs))
+            pairs = ",".join(f"{a}:{b}" for a, b in settings.pairs())
+            add(f"match-k{k}", "match", (run, ), photos, "--tap-pairs", pairs)
         if settings.second_seed:
-            same = ("--tap-pairs", ",".join(f"{tap}:{tap}" for tap in settings.second_seed))
-            steps.append(
-                analysis_step(settings, f"seeds-k{k}", "match", (run, member(settings, "second", k)), photos, same))
+            pairs = ",".join(f"{tap}:{tap}" for tap in settings.second_seed)
+            add(f"seeds-k{k}", "match", (run, member(settings, "second", k)), photos, "--tap-pairs", pairs)
     if has_joined(settings):
-        steps.append(analysis_step(settings, "joined", "match", (run_folder(settings, "joined"), ), photos))
-    if settings.has_more_than_photos():
-        for k in settings.full_ks:
-            steps.append(
-                analysis_step(settings, f"branches-all-k{k}", "branches", (member(settings, "layers", k), ),
-                              everything))
+        add("joined", "match", (run_folder(settings, "joined"), ), photos)
+    for k in settings.full_ks if settings.has_more_than_photos() else ():
+        add(f"branches-all-k{k}", "branches", (member(settings, "layers", k), ), everything, "--concepts",
+            "animal,dog,bird", "--no-causal")
     return steps
 
 
-def analysis_step(settings, name, command, runs, images, extra=()):
-    return Step(name, (command, *map(str, runs), *extra, "--images", ",".join(images), "--out",
-                       str(out_folder(settings, name)), "--seed", "0", *common(settings)))
+def analysis_step(settings, name, words, images):
+    return Step(name, (*words, "--images", ",".join(images), "--out", str(out_folder(settings, name)), "--seed", "0",
+                       "--rounds", str(settings.rounds), *common(settings)))
 
 
 def all_steps(settings):

@@ -26,6 +26,20 @@ def as_effect(test):
                   NULLS.get(test.get("test"), 0.0))
 
 
+def once_a_neuron(latents, limit=0.9):
+    """Of the latents that are one channel (cosine above the limit) the one that fires most for each channel: the others are
+    copies, and copies are no further observations."""
+    kept, of_neuron = [], {}
+    for latent in latents:
+        if not latent.get("live") or (latent.get("neuron_cosine") or 0) <= limit:
+            kept.append(latent)
+            continue
+        best = of_neuron.setdefault(latent.get("neuron"), latent)
+        if (latent.get("density") or 0) > (best.get("density") or 0):
+            of_neuron[latent["neuron"]] = latent
+    return kept + list(of_neuron.values())
+
+
 class Branches:
     """One tap's branches.json. Of its latents only what the page needs is kept: the files are large."""
 
@@ -33,7 +47,7 @@ class Branches:
         self.document = {name: value for name, value in document.items() if name not in ("latents", "tests")}
         self.live = [(latent.get("density") or 0.0,
                       {name for name, is_one in (latent.get("concepts") or {}).items() if is_one})
-                     for latent in document.get("latents") or [] if latent.get("live")]
+                     for latent in once_a_neuron(document.get("latents") or []) if latent.get("live")]
         self.tests = {}
         for test in document.get("tests") or []:
             key = tuple(test.get(name) for name in ("concept", "branch", "subject", "test"))
@@ -63,10 +77,18 @@ class Branches:
         return self.document.get("about") or {}
 
     def marked(self, concept):
-        """[(density, whether it is a feature of the concept)] of the live latents; None without this concept."""
+        """[(density, whether it is a feature of the concept)] of the live latents, a channel's copies counted once; None
+        without this concept."""
         if not self.live or concept not in self.concepts():
             return None
         return [(density, concept in concepts) for density, concepts in self.live]
+
+
+def without_pairs(document):
+    """match.json lists thousands of pairs, which the page does not need."""
+    for entry in (document or {}).get("similarities") or []:
+        entry.pop("pairs", None)
+    return document
 
 
 class Results:
@@ -77,7 +99,7 @@ class Results:
 
     def json(self, path):
         if path not in self.read:
-            self.read[path] = runner.read_json(path)
+            self.read[path] = without_pairs(runner.read_json(path))
         return self.read[path]
 
     def branches(self, step, tap):
@@ -87,14 +109,26 @@ class Results:
             self.read[path] = Branches(document) if document else None
         return self.read[path]
 
-    def match(self, step, a, b):
-        """match.json's document of one pair of taps, or None."""
+    def matching(self, step, a, b, similarity):
+        """The entry of match.json for two taps and one similarity, by mutual best; None when there is none."""
         folder = plan.out_folder(self.settings, step)
         for path in sorted(folder.rglob("match*.json")) if folder.is_dir() else []:
             document = self.json(path) or {}
             about = document.get("about") or {}
-            if (about.get("a") or {}).get("tap") == a and (about.get("b") or {}).get("tap") == b:
-                return document
+            if ((about.get("a") or {}).get("tap"), (about.get("b") or {}).get("tap")) != (a, b):
+                continue
+            for entry in document.get("similarities") or []:
+                if (entry.get("name"), entry.get("pairing")) == (similarity, "mutual best"):
+                    return entry
+        return None
+
+    def joined(self, a, b):
+        """The same for features of the joined layers that live in both of two layers."""
+        folder = plan.out_folder(self.settings, "joined")
+        for path in sorted(folder.rglob("match*.json")) if folder.is_dir() else []:
+            for entry in (self.json(path) or {}).get("between") or []:
+                if (entry.get("a"), entry.get("b")) == (a, b):
+                    return entry
         return None
 
     def evaluation(self, k, tap):

@@ -14,7 +14,7 @@ import invented_findings as invented
 
 sys.path.insert(0, str(cases.ROOT / "scripts"))
 from findings import figures, page, plan, rules, runner, statistics, tables  # noqa: E402
-from findings.results import Results  # noqa: E402
+from findings.results import Branches, Results  # noqa: E402
 from findings.statistics import Effect  # noqa: E402
 
 # Admissions to Berkeley in 1973 by department: men admitted, rejected; women admitted, rejected (Bickel et al. 1975).
@@ -131,7 +131,7 @@ class Page(unittest.TestCase):
                                       self.top / "work", (self.top / "photos", ),
                                       ks=(8, 32))
 
-    def fill(self, whole=None, animals=None, odds=4.0, p=1e-6, same=60, ks=None, **more):
+    def fill(self, whole=None, animals=None, odds=4.0, p=1e-6, same=60, ks=None, random_pairs=False, **more):
         """Results of all steps. whole: of branches() for whole layers; animals: {branch: share of features}."""
         animals = animals or {}
         for k in ks or self.settings.ks:
@@ -145,7 +145,9 @@ class Page(unittest.TestCase):
         for k in self.settings.match_ks:
             for a, b in self.settings.pairs():
                 invented.write(self.settings.work / f"results/match-k{k}" / f"{a}.{b}" / "match.json",
-                               invented.match(a, b, odds, p, same))
+                               invented.match(a, b, odds, p, same, random_pairs))
+        invented.write(self.settings.work / "results/joined/all/match.json",
+                       invented.joined(self.settings.pairs(), odds, p, same))
         invented.training_run(self.settings.work / "runs/layers", {})
 
     def text(self):
@@ -175,7 +177,7 @@ class Page(unittest.TestCase):
         self.assertIn("0.70 [0.68, 0.72]", text)
         self.assertIn("commit 123", text)
         self.assertIn("| mixed4c | 32 | 0.250 | 3.0 % | 32.0 | 70.0 % / 65.0 % | 0.980 | 0.970 |", text)
-        self.assertEqual(len(list((self.top / "docs/findings").glob("*.svg"))), 4)
+        self.assertEqual(len(list((self.top / "docs/findings").glob("*.svg"))), 5)
 
     def test_the_opposite_of_the_claims(self):
         self.fill({"against": {"animal": "5x5", "colour": "1x1"}}, {"5x5": 0.02, "1x1": 0.02}, odds=0.2, same=20)
@@ -203,6 +205,20 @@ class Page(unittest.TestCase):
         """The odds ratio is high, but no more pairs share a branch than after exchanging branches."""
         self.fill(odds=5.0, same=40)
         self.assertEqual(self.verdict(self.text(), "C5"), rules.NOT_SUPPORTED)
+
+    def test_pairs_of_a_random_dictionary_share_branches_too(self):
+        self.fill(random_pairs=True)
+        tests = [line for line in self.text().splitlines() if line.startswith("| **C5**")]
+        self.assertEqual([line.rsplit("**", 2)[1] for line in tests],
+                         [rules.NOT_SUPPORTED, rules.NOT_SUPPORTED, rules.SUPPORTED])
+
+    def test_copies_of_a_neuron_count_once(self):
+        copies = [{"id": i, "live": True, "density": 0.1 * i, "neuron": 3, "neuron_cosine": 0.95, "concepts": {"animal": i == 2}}
+                  for i in range(3)]
+        other = {"id": 9, "live": True, "density": 0.5, "neuron": 3, "neuron_cosine": 0.5, "concepts": {"animal": True}}
+        found = Branches({"latents": copies + [other], "concepts": {"animal": {}}})
+        self.assertEqual(sorted(found.marked("animal")), [(0.2, True), (0.5, True)])
+        self.assertIsNone(found.marked("colour"))
 
     def test_one_k_is_missing(self):
         self.fill({"prefers": {"animal": "5x5"}}, {"5x5": 0.6}, ks=(32, ))

@@ -88,48 +88,30 @@ def branches(tap, k, prefers=None, against=None, random_passes=False, animals=0.
     }
 
 
-def match(a, b, odds=4.0, p=1e-6, same=60):
+def agreement(odds, p, same):
+    """The four branches of one matching."""
+    return [{"branch": branch, "pairs": 100, "odds_ratio": odds, "low": odds * 0.6, "high": odds / 0.6, "fisher_p": p,
+             "kappa": 0.3, "cramers_v": 0.35, "chi_p": p, "spearman": 0.4, "spearman_p": p, "same_branch": same,
+             "expected_same": 40.0, "permutation_p": p} for branch in BRANCHES]
+
+
+def random_pairs(passes):
+    return {"same_branch": 60 if passes else 40, "expected_same": 40.0, "permutation_p": 0.0001 if passes else 0.5}
+
+
+def match(a, b, odds=4.0, p=1e-6, same=60, random_passes=False):
     """match.json of two taps."""
-    agreement = [{
-        "branch": branch,
-        "pairs": 100,
-        "in_branch": [[20, 10], [10, 60]],
-        "odds_ratio": odds,
-        "low": odds * 0.6,
-        "high": odds / 0.6,
-        "fisher_p": p,
-        "kappa": 0.3,
-        "cramers_v": 0.35,
-        "chi_p": p,
-        "spearman": 0.4,
-        "spearman_p": p,
-        "same_branch": same,
-        "expected_same": 40.0,
-        "permutation_p": p
-    } for branch in BRANCHES]
-    return {
-        "about": {
-            "a": {
-                "tap": a
-            },
-            "b": {
-                "tap": b
-            },
-            "images": 1000,
-            "tokens": 196000
-        },
-        "similarities": [{
-            "name": name,
-            "threshold": 0.3,
-            "pairing": "mutual best",
-            "pairs": [],
-            "agreement": agreement,
-            "split_halves": {
-                "hold": 80,
-                "pairs": 100
-            }
-        } for name in ("correlation", "class profile")]
-    }
+    return {"about": {"a": {"tap": a}, "b": {"tap": b}, "images": 1000, "tokens": 196000},
+            "similarities": [{"name": name, "threshold": 0.3, "pairing": pairing, "pairs": [{"a": 1, "b": 2}],
+                              "agreement": agreement(odds, p, same), "random_dictionary": random_pairs(random_passes),
+                              "split_halves": {"hold": 80, "matched": 100}}
+                             for name in ("correlation", "class profile") for pairing in ("one to one", "mutual best")]}
+
+
+def joined(pairs, odds=4.0, p=1e-6, same=60):
+    """match.json of the joined layers."""
+    return {"about": {"a": {"tap": "all"}}, "between": [{"a": a, "b": b, "agreement": agreement(odds, p, same),
+                                                         "random_dictionary": random_pairs(False)} for a, b in pairs]}
 
 
 def evaluation(tap, k):
