@@ -144,7 +144,9 @@ def keeps_branch(matchings, branch, how):
 
 
 def odds_of(entry):
-    if entry.get("odds_ratio") is None:
+    """None also where no latent of one side is in the branch: then nothing could keep it."""
+    (both, first), (second, _) = entry.get("in_branch") or ((0, 0), (0, 0))
+    if entry.get("odds_ratio") is None or both + first == 0 or both + second == 0:
         return None
     return Effect(entry["odds_ratio"], entry.get("low"), entry.get("high"), entry.get("fisher_p"), None,
                   entry.get("pairs"), null=1.0)
@@ -173,3 +175,54 @@ def kept_branches(results):
     joined = {(settings.ks[-1], f"{a}, {b}"): results.joined(a, b) for a, b in settings.pairs()}
     routes.append(("features of the joined layers that live in two neighbouring ones: both parts in 5x5?", joined))
     return [(keeps_branch(matchings, "5x5", how), matchings) for how, matchings in routes]
+
+
+def by_shares(results, branch="5x5"):
+    """C5 without thresholds: do the shares of the branch go together in pairs of latents?"""
+    settings, effects = results.settings, {}
+    for k in settings.match_ks:
+        for a, b in settings.pairs():
+            entry = agreement(results.matching(f"match-k{k}", a, b, "correlation"), branch)
+            effects[k, f"{a}, {b}"] = statistics.correlation(entry.get("spearman"), entry.get("pairs"),
+                                                             entry.get("spearman_p"))
+    effects = statistics.with_q(effects)
+    cells = tuple(rules.Cell(where, k, rules.judge(effect), effect) for (k, where), effect in effects.items())
+    return Test("C5", C5, f"the same pairs: Spearman's r of the two decoders' shares of {branch}", "r",
+                f"Student's t; Benjamini-Hochberg over {len(effects)} (pairs of layers, k)", cells)
+
+
+def by_enrichment(results, branch="5x5"):
+    """C5 with latents named by the branch whose share is largest beside its number of channels: by share alone the branch
+    with most channels dominates nearly all of them."""
+    settings, odds, same = results.settings, {}, {}
+    for k in settings.match_ks:
+        for a, b in settings.pairs():
+            names, strata = enriched_pairs(results, k, a, b)
+            odds[k, f"{a}, {b}"] = statistics.mantel_haenszel(two_by_two(names, strata, branch))
+            same[k, f"{a}, {b}"] = statistics.agreement_beyond_chance(names, strata)
+    odds, same = statistics.with_q(odds), statistics.with_q(same)
+    cells = tuple(rules.Cell(where, k, rules.judge(effect, direct=[same[k, where]]), effect)
+                  for (k, where), effect in odds.items())
+    test = Test("C5", C5, f"the same pairs: both most enriched in {branch}?", "odds ratio",
+                f"Mantel and Haenszel's chi-square within densities; Benjamini-Hochberg over {len(odds)} "
+                "(pairs of layers, k)", cells, logarithm=True)
+    return test, same
+
+
+def enriched_pairs(results, k, a, b):
+    """The most enriched branches of the pairs' two latents, and the tenth of density of the second."""
+    sides = [results.branches(f"branches-k{k}", layer) for layer in (a, b)]
+    pairs = results.pairs(f"match-k{k}", a, b, "correlation")
+    if not all(sides):
+        return [], []
+    names = [(sides[0].enriched.get(i), sides[1].enriched.get(j)) for i, j, _ in pairs]
+    return names, statistics.of_equal_density([density for _, _, density in pairs])
+
+
+def two_by_two(names, strata, branch):
+    """A table a stratum: both in the branch, the first only, the second only, neither."""
+    tables = {}
+    for (a, b), stratum in zip(names, strata):
+        table = tables.setdefault(stratum, [0, 0, 0, 0])
+        table[2 * (a != branch) + (b != branch)] += 1
+    return [tuple(table) for table in tables.values()]

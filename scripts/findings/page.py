@@ -19,7 +19,9 @@ def write(settings, results, path):
     asked = [(claims.whole_layers(results, one), claims.own_autoencoders(results, one))
              for one in questions(settings)]
     kept = claims.kept_branches(results)
-    tests = [one.test for pair in asked for one in pair] + [test for test, _ in kept]
+    enriched, same = claims.by_enrichment(results)
+    more = [enriched, claims.by_shares(results)]
+    tests = [one.test for pair in asked for one in pair] + [test for test, _ in kept] + more
     parts = [head(settings, results), summary(tests), "## Rules of the verdicts\n\n" + rules.RULES,
              sections.training(results)]
     title = None
@@ -28,7 +30,8 @@ def write(settings, results, path):
             parts.append(title)
         parts += [concept_sections.whole_layers(results, layers, path),
                   concept_sections.own_autoencoders(results, own, path)]
-    parts += [match_section.matches(results, kept, path), sections.other_concepts(results), sections.neurons(results),
+    parts += [match_section.matches(results, kept, path),
+              match_section.other_ways(enriched, same, more[1]), sections.other_concepts(results), sections.neurons(results),
               sections.limits(), steps_table(settings)]
     runner.write_text(path, "\n".join(part for part in parts if part))
 

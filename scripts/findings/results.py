@@ -1,5 +1,6 @@
 """What the program wrote, by step, layer and branch. A file or a field that is missing is None, never an error: the
 page then says that it was not measured."""
+import csv
 import dataclasses
 
 from findings import plan, runner, statistics
@@ -48,6 +49,7 @@ class Branches:
         self.live = [(latent.get("density") or 0.0,
                       {name for name, is_one in (latent.get("concepts") or {}).items() if is_one})
                      for latent in once_a_neuron(document.get("latents") or []) if latent.get("live")]
+        self.enriched = {latent.get("id"): latent.get("most_enriched") for latent in document.get("latents") or []}
         self.tests = {}
         for test in document.get("tests") or []:
             key = tuple(test.get(name) for name in ("concept", "branch", "subject", "test"))
@@ -121,6 +123,19 @@ class Results:
                 if (entry.get("name"), entry.get("pairing")) == (similarity, "mutual best"):
                     return entry
         return None
+
+    def pairs(self, step, a, b, similarity):
+        """[(latent of a, latent of b, density of b's)] of one similarity, by mutual best, from match.json's CSV twin; []
+        when there is none."""
+        folder = plan.out_folder(self.settings, step)
+        for path in sorted(folder.rglob("match*.csv")) if folder.is_dir() else []:
+            about = (self.json(path.with_suffix(".json")) or {}).get("about") or {}
+            if ((about.get("a") or {}).get("tap"), (about.get("b") or {}).get("tap")) != (a, b):
+                continue
+            with path.open(encoding="utf-8", newline="") as lines:
+                return [(int(line["a"]), int(line["b"]), float(line["density_b"])) for line in csv.DictReader(lines)
+                        if (line["similarity"], line["pairing"]) == (similarity, "mutual best")]
+        return []
 
     def joined(self, a, b):
         """The same for features of the joined layers that live in both of two layers."""

@@ -79,15 +79,51 @@ def mantel_haenszel(strata):
 def density_matched(marked_a, marked_b, parts=10):
     """Odds ratio of being marked, a's latents against b's, within `parts` equal parts of both's firing densities.
     marked_*: [(density, marked)] of live latents. None when a side is empty or nobody or everybody is marked."""
-    pooled = sorted(density for density, _ in marked_a + marked_b)
     if not marked_a or not marked_b:
         return None
-    edges = [pooled[len(pooled) * i // parts] for i in range(1, parts)]
+    part = of_equal_density([density for density, _ in marked_a + marked_b], parts)
     strata = [[0, 0, 0, 0] for _ in range(parts)]
-    for offset, side in ((0, marked_a), (2, marked_b)):
-        for density, marked in side:
-            strata[sum(density >= edge for edge in edges)][offset + (not marked)] += 1
+    for i, (_, marked) in enumerate(marked_a + marked_b):
+        strata[part[i]][(0 if i < len(marked_a) else 2) + (not marked)] += 1
     return mantel_haenszel([tuple(table) for table in strata])
+
+
+def of_equal_density(densities, parts=10):
+    """Number of the tenth of the densities that each lies in."""
+    ordered = sorted(densities)
+    edges = [ordered[len(ordered) * i // parts] for i in range(1, parts)] if ordered else []
+    return [sum(density >= edge for edge in edges) for density in densities]
+
+
+def agreement_beyond_chance(labels, strata):
+    """How many of the pairs of labels agree, less what exchanging the second ones within strata gives; interval and p by
+    the normal distribution with the permutation's variance. None when nothing can vary."""
+    excess = variance = 0.0
+    for stratum in set(strata):
+        pairs = [pair for pair, one in zip(labels, strata) if one == stratum]
+        n = len(pairs)
+        if n < 2:
+            continue
+        names = {name for pair in pairs for name in pair}
+        first = {name: sum(a == name for a, _ in pairs) for name in names}
+        second = {name: sum(b == name for _, b in pairs) for name in names}
+        products = {name: first[name] * second[name] for name in names}
+        excess += sum(a == b for a, b in pairs) - sum(products.values()) / n
+        own = sum(products[name] * (n - first[name]) * (n - second[name]) for name in names)
+        cross = sum(products.values())**2 - sum(value * value for value in products.values())
+        variance += (own + cross) / (n * n * (n - 1))
+    if variance <= 0:
+        return None
+    error = math.sqrt(variance)
+    return Effect(excess, excess - Z95 * error, excess + Z95 * error, two_sided(excess / error), n=len(labels))
+
+
+def correlation(r, n, p):
+    """Spearman's r with Fisher's interval, its variance by Fieller, Hartley and Pearson 1957. None without r."""
+    if r is None or not n or n <= 3 or abs(r) >= 1:
+        return None
+    half = Z95 * math.sqrt(1.06 / (n - 3))
+    return Effect(r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half), p, n=n)
 
 
 def adjusted(ps):

@@ -1,5 +1,6 @@
 """scripts/findings.py: its statistics, the rules of its verdicts, the page on invented results, welcome or not."""
 import io
+import itertools
 import contextlib
 import json
 import math
@@ -13,7 +14,7 @@ import cases
 import invented_findings as invented
 
 sys.path.insert(0, str(cases.ROOT / "scripts"))
-from findings import figures, page, plan, rules, runner, statistics, tables  # noqa: E402
+from findings import claims, figures, page, plan, rules, runner, statistics, tables  # noqa: E402
 from findings.results import Branches, Results  # noqa: E402
 from findings.statistics import Effect  # noqa: E402
 
@@ -57,6 +58,27 @@ class Statistics(unittest.TestCase):
         self.assertAlmostEqual(statistics.both_sides(1 / 1001, 1000), 2 / 1001)
         self.assertAlmostEqual(statistics.both_sides(1.0, 1000), 2 / 1001)  # all are as large: the lowest there is
         self.assertEqual(statistics.both_sides(0.5, 1000), 1.0)
+
+    def test_agreement_beyond_chance(self):
+        """Mean and variance of all 24 ways to exchange the second labels."""
+        labels = [("a", "a"), ("a", "b"), ("b", "a"), ("c", "c")]
+        counts = [sum(a == b for (a, _), b in zip(labels, order))
+                  for order in itertools.permutations([b for _, b in labels])]
+        mean = sum(counts) / 24
+        sd = math.sqrt(sum((x - mean) ** 2 for x in counts) / 24)
+        effect = statistics.agreement_beyond_chance(labels, [1] * 4)
+        self.assertAlmostEqual(effect.value, 2 - mean)
+        self.assertAlmostEqual((effect.high - effect.low) / 2 / statistics.Z95, sd)
+        twice = statistics.agreement_beyond_chance(labels * 2, [1] * 4 + [2] * 4)
+        self.assertAlmostEqual(twice.value, 2 * effect.value)
+        self.assertIsNone(statistics.agreement_beyond_chance([("a", "a")] * 3, [1] * 3))
+        self.assertIsNone(statistics.agreement_beyond_chance([], []))
+
+    def test_correlation(self):
+        effect = statistics.correlation(0.5, 103, 0.01)
+        self.assertAlmostEqual(math.atanh(effect.high) - math.atanh(effect.value), 1.96 * math.sqrt(1.06 / 100), places=4)
+        self.assertIsNone(statistics.correlation(None, 10, 0.1))
+        self.assertIsNone(statistics.correlation(1.0, 10, 0.1))
 
     def test_layers_as_one(self):
         alike = [Effect(0.6, 0.5, 0.7, null=0.5, n=10)] * 4
@@ -146,6 +168,9 @@ class Page(unittest.TestCase):
             for a, b in self.settings.pairs():
                 invented.write(self.settings.work / f"results/match-k{k}" / f"{a}.{b}" / "match.json",
                                invented.match(a, b, odds, p, same, random_pairs))
+                share = 0.6 if same > 45 else 0.02 if same < 35 else 0.25
+                path = self.settings.work / f"results/match-k{k}" / f"{a}.{b}" / "match.csv"
+                path.write_text(invented.pairs_csv(share))
         invented.write(self.settings.work / "results/joined/all/match.json",
                        invented.joined(self.settings.pairs(), odds, p, same))
         invented.training_run(self.settings.work / "runs/layers", {})
@@ -204,12 +229,20 @@ class Page(unittest.TestCase):
     def test_pairs_alone_are_not_enough(self):
         """The odds ratio is high, but no more pairs share a branch than after exchanging branches."""
         self.fill(odds=5.0, same=40)
-        self.assertEqual(self.verdict(self.text(), "C5"), rules.NOT_SUPPORTED)
+        tests = [line for line in self.text().splitlines() if line.startswith("| **C5**")]
+        self.assertEqual([line.rsplit("**", 2)[1] for line in tests], [rules.NOT_SUPPORTED] * 4 + [rules.SUPPORTED])
+        self.assertEqual(self.verdict(self.text(), "C5"), rules.MIXED)
+
+    def test_no_latent_of_the_branch(self):
+        """A table with an empty margin has an odds ratio only by the halves added to it: nothing was measured."""
+        entry = invented.agreement(5.0, 1.0, 60)[2] | {"in_branch": [[0, 0], [3, 97]]}
+        self.assertIsNone(claims.odds_of(entry))
+        self.assertIsNotNone(claims.odds_of(entry | {"in_branch": [[0, 1], [3, 96]]}))
 
     def test_pairs_of_a_random_dictionary_share_branches_too(self):
         self.fill(random_pairs=True)
         tests = [line for line in self.text().splitlines() if line.startswith("| **C5**")]
-        self.assertEqual([line.rsplit("**", 2)[1] for line in tests],
+        self.assertEqual([line.rsplit("**", 2)[1] for line in tests[:3]],
                          [rules.NOT_SUPPORTED, rules.NOT_SUPPORTED, rules.SUPPORTED])
 
     def test_copies_of_a_neuron_count_once(self):

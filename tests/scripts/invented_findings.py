@@ -54,7 +54,7 @@ def branches(tap, k, prefers=None, against=None, random_passes=False, animals=0.
     latents = [{
         "id": i,
         "density": draw.random() * 0.01,
-        "live": i % 10 != 0,
+        "live": i % 10 != 0, "most_enriched": BRANCHES[i % 4],
         "concepts": {
             "animal": draw.random() < animals,
             "colour": draw.random() < animals
@@ -90,8 +90,8 @@ def branches(tap, k, prefers=None, against=None, random_passes=False, animals=0.
 
 def agreement(odds, p, same):
     """The four branches of one matching."""
-    return [{"branch": branch, "pairs": 100, "odds_ratio": odds, "low": odds * 0.6, "high": odds / 0.6, "fisher_p": p,
-             "kappa": 0.3, "cramers_v": 0.35, "chi_p": p, "spearman": 0.4, "spearman_p": p, "same_branch": same,
+    return [{"branch": branch, "pairs": 100, "in_branch": [[20, 10], [10, 60]], "odds_ratio": odds, "low": odds * 0.6, "high": odds / 0.6, "fisher_p": p,
+             "kappa": 0.3, "cramers_v": 0.35, "chi_p": p, "spearman": 0.4 if odds > 1 else -0.4, "spearman_p": p, "same_branch": same,
              "expected_same": 40.0, "permutation_p": p} for branch in BRANCHES]
 
 
@@ -106,6 +106,15 @@ def match(a, b, odds=4.0, p=1e-6, same=60, random_passes=False):
                               "agreement": agreement(odds, p, same), "random_dictionary": random_pairs(random_passes),
                               "split_halves": {"hold": 80, "matched": 100}}
                              for name in ("correlation", "class profile") for pairing in ("one to one", "mutual best")]}
+
+
+def pairs_csv(same, pairs=100):
+    """Latent i of the first layer with latent i of the second, or with one of another branch (see branches())."""
+    lines = ["similarity,pairing,a,b,value,dominant_a,dominant_b,density_a,density_b"]
+    for i in range(pairs):
+        partner = i if i < same * pairs else i + 1
+        lines.append(f"correlation,mutual best,{i},{partner},0.5,3x3,3x3,0.01,{0.001 * (i % 10 + 1)}")
+    return "\n".join(lines) + "\n"
 
 
 def joined(pairs, odds=4.0, p=1e-6, same=60):
