@@ -36,6 +36,13 @@ void add_run_arguments(OptionSet& options, RunArguments& arguments) {
   options.list("--images", arguments.images_option, "IMAGES", "the same as IMAGES");
 }
 
+void add_run_classes(OptionSet& options, RunArguments& arguments) {
+  options.text(
+      "--classes", arguments.classes, "FILE",
+      "what the model's classes are called (index, WordNet id, names, by tabs), for labels; else as in "
+      "training");
+}
+
 Graph open_run_model(const RunInfo& info, const std::string& override_path) {
   const std::string path = override_path.empty() ? info.origin.model_path : override_path;
   std::error_code ignored;
@@ -50,11 +57,12 @@ Graph open_run_model(const RunInfo& info, const std::string& override_path) {
 }
 
 std::unique_ptr<ImageSource> open_run_images(const RunInfo& info, const Graph& graph,
-                                             const std::vector<std::string>& override_specs) {
+                                             const std::vector<std::string>& override_specs,
+                                             std::shared_ptr<const ClassList> classes) {
   const InputOptions input = recorded_input(info);
-  if (!override_specs.empty()) return open_image_set(override_specs, graph, input);
+  if (!override_specs.empty()) return open_image_set(override_specs, graph, input, std::move(classes));
   try {
-    auto images = open_image_set(info.origin.images, graph, input);
+    auto images = open_image_set(info.origin.images, graph, input, std::move(classes));
     check_same_images(info, images->fingerprint());
     return images;
   } catch (const InputError& error) {
@@ -82,7 +90,10 @@ OpenedRun open_run(const RunArguments& arguments) {
   }
   opened.graph = open_run_model(opened.info, arguments.model);
   const auto& specs = arguments.images.empty() ? arguments.images_option : arguments.images;
-  opened.images = open_run_images(opened.info, opened.graph, specs);
+  InputOptions input = recorded_input(opened.info);
+  if (!arguments.classes.empty()) input.classes = arguments.classes;
+  opened.classes = open_class_list(input, opened.graph);
+  opened.images = open_run_images(opened.info, opened.graph, specs, opened.classes);
   opened.same_images = opened.images->fingerprint() == opened.info.images_fingerprint;
   return opened;
 }

@@ -15,16 +15,20 @@ struct RunArguments {
   std::vector<std::string> images;         ///< IMAGES; empty: the run's
   std::vector<std::string> images_option;  ///< --images, the same
   std::string model;                       ///< --model; empty: the run's
+  std::string classes;                     ///< --classes; empty: the run's
   std::vector<std::string> taps;           ///< empty: all
 };
 
 /// RUN, IMAGES, --model, --images, --tap.
 void add_run_arguments(OptionSet& options, RunArguments& arguments);
+/// --classes, of commands that read labels.
+void add_run_classes(OptionSet& options, RunArguments& arguments);
 
 struct OpenedRun {
   std::filesystem::path folder;
   RunInfo info;
   Graph graph;
+  std::shared_ptr<const ClassList> classes;  ///< that the images' labels are indices of
   std::unique_ptr<ImageSource> images;
   std::vector<RunTap> taps;  ///< those asked for
   bool same_images = false;  ///< the set that the run was trained on
@@ -36,9 +40,11 @@ OpenedRun open_run(const RunArguments& arguments);
 
 /// The model that a run was trained on, prepared as then; `override_path` when it has moved.
 Graph open_run_model(const RunInfo& info, const std::string& override_path);
-/// The run's own images at the run's size, when `override_specs` is empty.
+/// The run's own images at the run's size, when `override_specs` is empty; labels by `classes`, null: the
+/// run's list.
 std::unique_ptr<ImageSource> open_run_images(const RunInfo& info, const Graph& graph,
-                                             const std::vector<std::string>& override_specs);
+                                             const std::vector<std::string>& override_specs,
+                                             std::shared_ptr<const ClassList> classes = nullptr);
 
 std::vector<SaeFile> load_saes(const OpenedRun& run);
 

@@ -12,12 +12,13 @@ namespace branchsae {
 /// The value whose rows are the class scores before the softmax, and how many classes there are.
 struct ClassScores {
   ValueId value = kNoValue;
-  std::string name;
+  std::string name;    ///< the value's own
+  std::string output;  ///< the graph's output that it is, or that is its softmax
   int64_t classes = 0;
 };
 
-/// The last output of one number a class; what it is a softmax of, where it is one. Throws InputError when
-/// the network classifies nothing.
+/// Of the graph's last output of one number a class ([N, C] or [N, C, 1, 1]); auxiliary heads come earlier.
+/// Throws InputError when the network classifies nothing.
 ClassScores find_class_scores(const Graph& graph);
 
 /// Sums over images.
@@ -58,5 +59,9 @@ class PredictionComparison {
 /// `without` costs nothing. Source: Gao et al. 2024, arXiv:2406.04093, section 4.1.
 double loss_recovered(const PredictionSums& clean, const PredictionSums& spliced,
                       const PredictionSums& without);
+
+/// The same of the divergence from the clean output, which needs no labels: (KL_without - KL_spliced) /
+/// KL_without. NaN when `without` changes nothing. Source: SAELens, evals.py, kl_div_score.
+double divergence_recovered(const PredictionSums& spliced, const PredictionSums& without);
 
 }  // namespace branchsae

@@ -65,3 +65,13 @@ TEST_CASE("predictions: the loss recovered") {
   CHECK(std::isnan(loss_recovered(clean, spliced, clean)));
   CHECK(std::isnan(loss_recovered(PredictionSums{}, spliced, without)));
 }
+
+TEST_CASE("predictions: the divergence recovered needs no labels") {
+  PredictionSums spliced, without;
+  spliced.images = without.images = 2;
+  spliced.divergence = 1;
+  without.divergence = 4;
+  CHECK(divergence_recovered(spliced, without) == doctest::Approx(0.75));
+  CHECK(divergence_recovered(without, without) == 0);
+  CHECK(std::isnan(divergence_recovered(spliced, PredictionSums{})));
+}
