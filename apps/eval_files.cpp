@@ -11,6 +11,8 @@ Json predictions_json(const PredictionSums& sums) {
   return {{"top1", sums.top1_share()},
           {"top5", sums.top5_share()},
           {"cross_entropy", sums.mean_cross_entropy()},
+          {"added_loss", sums.mean_added_loss()},
+          {"added_loss_error", sums.added_loss_error()},
           {"kl_to_clean", sums.mean_divergence()},
           {"same_top1", sums.same_top1_share()}};
 }
@@ -78,7 +80,6 @@ Json classes_json(const TapEvaluation& one, const ClassList* classes) {
     entry["images"] = outcome.clean.images;
     entry["clean"] = predictions_json(outcome.clean);
     entry["spliced"] = predictions_json(outcome.spliced);
-    entry["added_loss"] = outcome.added_loss();
     list.push_back(std::move(entry));
   }
   return list;
@@ -93,9 +94,10 @@ std::string classes_csv(const TapEvaluation& one, const ClassList* classes) {
     const std::string name = classes == nullptr ? "" : classes->short_name(outcome.label);
     const PredictionSums &clean = outcome.clean, &spliced = outcome.spliced;
     text += fmt::format("{},{},{},{}", outcome.label, quoted(id), quoted(name), clean.images);
-    for (const double value : {clean.top1_share(), spliced.top1_share(), clean.top5_share(),
-                               spliced.top5_share(), clean.mean_cross_entropy(), spliced.mean_cross_entropy(),
-                               outcome.added_loss(), spliced.mean_divergence(), spliced.same_top1_share()}) {
+    for (const double value :
+         {clean.top1_share(), spliced.top1_share(), clean.top5_share(), spliced.top5_share(),
+          clean.mean_cross_entropy(), spliced.mean_cross_entropy(), spliced.mean_added_loss(),
+          spliced.mean_divergence(), spliced.same_top1_share()}) {
       text += "," + number(value);
     }
     text += "\n";

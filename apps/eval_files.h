@@ -12,7 +12,7 @@ namespace branchsae::apps {
 Json evaluation_json(const TapEvaluation& evaluation);
 /// [{"field", "title", "formula", "reported_by"}, ...].
 Json formulas_json();
-/// [{"class", "wordnet_id", "name", "images", "clean": {...}, "spliced": {...}, "added_loss"}, ...].
+/// [{"class", "wordnet_id", "name", "images", "clean": {...}, "spliced": {...}}, ...].
 Json classes_json(const TapEvaluation& evaluation, const ClassList* classes);
 /// The same, a line a class.
 std::string classes_csv(const TapEvaluation& evaluation, const ClassList* classes);

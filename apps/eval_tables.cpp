@@ -22,6 +22,22 @@ std::string percent(double share) {
   return std::isfinite(share) ? fmt::format("{:.2f} %", 100 * share) : "-";
 }
 
+constexpr double kHalfWidth95 = 1.96;  // of a normal distribution's 95 %, in standard errors
+
+/// "0.0123 ±0.0045": a mean with its 95 % confidence interval.
+std::string added_loss(const PredictionSums& sums) {
+  const double mean = sums.mean_added_loss(), error = sums.added_loss_error();
+  if (!std::isfinite(mean)) return "-";
+  return std::isfinite(error) ? fmt::format("{} ±{}", as_figure(mean, 3), as_figure(kHalfWidth95 * error, 2))
+                              : as_figure(mean, 3);
+}
+
+/// Whether taking the tap away costs more than chance among these images may: else a share of that cost means
+/// nothing.
+bool costs(const PredictionSums& without) {
+  return without.mean_added_loss() > kHalfWidth95 * without.added_loss_error();
+}
+
 /// tap, k, what stands in its place, then the figures.
 std::vector<std::string> splicing_row(const std::string& tap, const std::string& k, const std::string& what,
                                       const PredictionSums& sums) {
@@ -31,6 +47,7 @@ std::vector<std::string> splicing_row(const std::string& tap, const std::string&
           percent(sums.top1_share()),
           percent(sums.top5_share()),
           cell(sums.mean_cross_entropy()),
+          added_loss(sums),
           cell(sums.mean_divergence()),
           percent(sums.same_top1_share())};
 }
@@ -38,8 +55,10 @@ std::vector<std::string> splicing_row(const std::string& tap, const std::string&
 void add_reconstruction(Table& table, const TapEvaluation& one) {
   std::vector<std::string> row =
       splicing_row(one.tap.name, std::to_string(one.k()), "reconstruction", one.predictions().sums());
-  for (const Replacement without : {Replacement::kZero, Replacement::kMean})
-    row.push_back(percent(one.splicing->recovered(one.k(), without)));
+  for (const Replacement without : {Replacement::kZero, Replacement::kMean}) {
+    const bool means_something = costs(one.splicing->find(without).predictions.sums());
+    row.push_back(means_something ? percent(one.splicing->recovered(one.k(), without)) : "-");
+  }
   row.push_back(percent(one.splicing->divergence_recovered(one.k(), Replacement::kZero)));
   table.row(std::move(row));
 }
@@ -117,6 +136,7 @@ Table splicing_table(const std::vector<TapEvaluation>& evaluations) {
                {"top-1", kRight},
                {"top-5", kRight},
                {"CE", kRight},
+               {"added CE", kRight},
                {"KL", kRight},
                {"same top-1", kRight},
                {"CE rec./zero", kRight},

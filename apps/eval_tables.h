@@ -28,8 +28,7 @@ struct TapEvaluation {
 struct ClassOutcome {
   int32_t label = 0;
   PredictionSums clean, spliced;
-  /// Mean cross-entropy that the replacement adds, nats.
-  double added_loss() const { return spliced.mean_cross_entropy() - clean.mean_cross_entropy(); }
+  double added_loss() const { return spliced.mean_added_loss(); }
 };
 /// By class; those with labelled images.
 std::vector<ClassOutcome> class_outcomes(const TapEvaluation& evaluation);

@@ -61,6 +61,13 @@ double PredictionSums::share(double sum, int64_t count) {
   return count > 0 ? sum / static_cast<double>(count) : kNaN;
 }
 
+double PredictionSums::added_loss_error() const {
+  if (labelled < 2) return kNaN;
+  const auto n = static_cast<double>(labelled);
+  const double scatter = added_loss_squared - added_loss * added_loss / n;
+  return std::sqrt(std::max(scatter, 0.0) / (n - 1) / n);
+}
+
 void PredictionComparison::add(std::span<const float> clean, std::span<const float> changed, int32_t label) {
   if (clean.size() != changed.size() || clean.empty()) {
     throw ShapeError(
@@ -81,6 +88,8 @@ void PredictionComparison::add(std::span<const float> clean, std::span<const flo
     image.top1 = rank < 1 ? 1 : 0;
     image.top5 = rank < 5 ? 1 : 0;
     image.cross_entropy = -after[static_cast<size_t>(label)];
+    image.added_loss = before[static_cast<size_t>(label)] - after[static_cast<size_t>(label)];
+    image.added_loss_squared = image.added_loss * image.added_loss;
   }
   const auto add_to = [&image](PredictionSums& sums) {
     sums.images += image.images;
@@ -88,6 +97,8 @@ void PredictionComparison::add(std::span<const float> clean, std::span<const flo
     sums.top1 += image.top1;
     sums.top5 += image.top5;
     sums.cross_entropy += image.cross_entropy;
+    sums.added_loss += image.added_loss;
+    sums.added_loss_squared += image.added_loss_squared;
     sums.divergence += image.divergence;
     sums.same_top1 += image.same_top1;
   };

@@ -27,12 +27,17 @@ struct PredictionSums {
   int64_t labelled = 0;        ///< those whose class is known
   int64_t top1 = 0, top5 = 0;  ///< of the labelled, ties by the lower class
   double cross_entropy = 0;    ///< nats, over the labelled: -ln p(class)
-  double divergence = 0;       ///< nats, over all: KL(clean || this)
-  int64_t same_top1 = 0;       ///< of all: the clean network's first class
+  double added_loss = 0;       ///< nats, over the labelled: what the clean network's -ln p(class) lacks to it
+  double added_loss_squared = 0;
+  double divergence = 0;  ///< nats, over all: KL(clean || this)
+  int64_t same_top1 = 0;  ///< of all: the clean network's first class
 
   double top1_share() const { return share(static_cast<double>(top1), labelled); }
   double top5_share() const { return share(static_cast<double>(top5), labelled); }
   double mean_cross_entropy() const { return share(cross_entropy, labelled); }
+  double mean_added_loss() const { return share(added_loss, labelled); }
+  /// Standard error of mean_added_loss(), images paired; NaN below two.
+  double added_loss_error() const;
   double mean_divergence() const { return share(divergence, images); }
   double same_top1_share() const { return share(static_cast<double>(same_top1), images); }
 
