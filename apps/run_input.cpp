@@ -36,13 +36,6 @@ void add_run_arguments(OptionSet& options, RunArguments& arguments) {
   options.list("--images", arguments.images_option, "IMAGES", "the same as IMAGES");
 }
 
-void add_run_classes(OptionSet& options, RunArguments& arguments) {
-  options.text(
-      "--classes", arguments.classes, "FILE",
-      "what the model's classes are called (index, WordNet id, names, by tabs), for labels; else as in "
-      "training");
-}
-
 Graph open_run_model(const RunInfo& info, const std::string& override_path) {
   const std::string path = override_path.empty() ? info.origin.model_path : override_path;
   std::error_code ignored;
@@ -70,6 +63,13 @@ std::unique_ptr<ImageSource> open_run_images(const RunInfo& info, const Graph& g
   }
 }
 
+std::shared_ptr<const ClassList> open_run_classes(const RunInfo& info, const Graph& graph,
+                                                  const std::string& file) {
+  InputOptions input = recorded_input(info);
+  if (!file.empty()) input.classes = file;
+  return open_class_list(input, graph);
+}
+
 OpenedRun open_run(const RunArguments& arguments) {
   if (arguments.run.empty()) throw InputError("RUN is missing: give a folder that `branchsae train` wrote");
   if (!arguments.images.empty() && !arguments.images_option.empty()) {
@@ -90,9 +90,7 @@ OpenedRun open_run(const RunArguments& arguments) {
   }
   opened.graph = open_run_model(opened.info, arguments.model);
   const auto& specs = arguments.images.empty() ? arguments.images_option : arguments.images;
-  InputOptions input = recorded_input(opened.info);
-  if (!arguments.classes.empty()) input.classes = arguments.classes;
-  opened.classes = open_class_list(input, opened.graph);
+  opened.classes = open_run_classes(opened.info, opened.graph, arguments.classes);
   opened.images = open_run_images(opened.info, opened.graph, specs, opened.classes);
   opened.same_images = opened.images->fingerprint() == opened.info.images_fingerprint;
   return opened;

@@ -15,20 +15,18 @@ struct RunArguments {
   std::vector<std::string> images;         ///< IMAGES; empty: the run's
   std::vector<std::string> images_option;  ///< --images, the same
   std::string model;                       ///< --model; empty: the run's
-  std::string classes;                     ///< --classes; empty: the run's
   std::vector<std::string> taps;           ///< empty: all
+  std::string classes;                     ///< --classes, where a command has it; empty: the run's
 };
 
 /// RUN, IMAGES, --model, --images, --tap.
 void add_run_arguments(OptionSet& options, RunArguments& arguments);
-/// --classes, of commands that read labels.
-void add_run_classes(OptionSet& options, RunArguments& arguments);
 
 struct OpenedRun {
   std::filesystem::path folder;
   RunInfo info;
   Graph graph;
-  std::shared_ptr<const ClassList> classes;  ///< that the images' labels are indices of
+  std::shared_ptr<const ClassList> classes;  ///< joins the images' labels
   std::unique_ptr<ImageSource> images;
   std::vector<RunTap> taps;  ///< those asked for
   bool same_images = false;  ///< the set that the run was trained on
@@ -45,6 +43,9 @@ Graph open_run_model(const RunInfo& info, const std::string& override_path);
 std::unique_ptr<ImageSource> open_run_images(const RunInfo& info, const Graph& graph,
                                              const std::vector<std::string>& override_specs,
                                              std::shared_ptr<const ClassList> classes = nullptr);
+/// `file`, else the list that the run was started with, else as open_class_list() chooses.
+std::shared_ptr<const ClassList> open_run_classes(const RunInfo& info, const Graph& graph,
+                                                  const std::string& file);
 
 std::vector<SaeFile> load_saes(const OpenedRun& run);
 

@@ -8,14 +8,11 @@
 #include "apps/commands/commands.h"
 #include "apps/eval_files.h"
 #include "apps/eval_tables.h"
-#include "apps/forward_pass.h"
 #include "apps/image_list.h"
-#include "apps/messages.h"
 #include "apps/numbers.h"
 #include "apps/output_files.h"
-#include "apps/progress.h"
-#include "apps/run_input.h"
 #include "apps/run_summary.h"
+#include "apps/scan_input.h"
 #include "apps/signals.h"
 #include "apps/skipped_images.h"
 #include "engine/error.h"
@@ -27,11 +24,9 @@ namespace branchsae::apps {
 namespace {
 
 struct Options {
-  RunArguments run;
-  std::vector<int64_t> ks;
-  int64_t batch = 16, per_class = 0;
-  std::string conv = "trained", out;
-  bool all = false, strict = false, no_splice = false;
+  ScanArguments scan;
+  int64_t per_class = 0;
+  bool all = false, no_splice = false;
 };
 
 /// What the passes gave.
@@ -64,13 +59,9 @@ std::vector<int64_t> each_once(std::vector<int64_t> ks) {
 }
 
 EvaluateOptions evaluate_options(const Options& o, const OpenedRun& opened) {
-  EvaluateOptions options;
+  EvaluateOptions options = scan_options(o.scan, opened);
   options.images = chosen_images(opened, o.all);
-  options.ks = each_once(o.ks);
-  options.forward_batch = o.batch;
-  options.strict = o.strict;
-  options.precision = opened.info.options.precision;
-  options.conv = conv_of_run(o.conv, opened.info.options.conv);
+  options.ks = each_once(std::move(options.ks));
   return options;
 }
 
@@ -101,17 +92,14 @@ std::vector<TapEvaluation> join(const OpenedRun& opened, const EvaluateResult& f
 Measured measure(const Context& context, const Options& o, const OpenedRun& opened) {
   const std::vector<SaeFile> saes = load_saes(opened);
   Measured measured;
-  measured.classes = classes_of(opened, !o.run.classes.empty());
+  measured.classes = classes_of(opened, !o.scan.run.classes.empty());
   SplicingOptions options{.evaluate = evaluate_options(o, opened),
                           .splice = !o.no_splice,
                           .labelled = measured.classes != nullptr};
   const Device device = open_device(context.common);
-  const int64_t images = std::ssize(options.evaluate.images);
-  Progress progress("eval", 2 * images, "images", context.common.progress());
-  EvaluateCallbacks callbacks;
-  callbacks.stop_requested = [] { return stop_signal() != 0; };
-  callbacks.progress = [&](int64_t done, int64_t) { progress.update(done, "reconstructing"); };
-  measured.figures = evaluate(device, opened.graph, *opened.images, saes, options.evaluate, callbacks);
+  ScanProgress progress(context, "eval", std::ssize(options.evaluate.images), 2);
+  measured.figures =
+      evaluate(device, opened.graph, *opened.images, saes, options.evaluate, progress.next_pass());
   check_stop();
 
   std::set<int64_t> unreadable;
@@ -121,10 +109,8 @@ Measured measure(const Context& context, const Options& o, const OpenedRun& open
     const size_t per_tap = measured.figures.evaluations.size() / saes.size();
     options.means.push_back(measured.figures.evaluations[i * per_tap].metrics.mean);
   }
-  callbacks.progress = [&](int64_t done, int64_t) {
-    progress.update(images + done, o.no_splice ? "reconstructing" : "replacing");
-  };
-  measured.splicing = evaluate_splicing(device, opened.graph, *opened.images, saes, options, callbacks);
+  measured.splicing =
+      evaluate_splicing(device, opened.graph, *opened.images, saes, options, progress.next_pass());
   check_stop();
   measured.skipped = measured.figures.skipped;
   measured.skipped.insert(measured.skipped.end(), measured.splicing.skipped.begin(),
@@ -137,28 +123,20 @@ Measured measure(const Context& context, const Options& o, const OpenedRun& open
 
 /// What a file says of where its figures come from.
 Json about(const TapEvaluation& one, const OpenedRun& opened, const Measured& measured, const char* which) {
-  const RunInfo& run = opened.info;
-  return {{"run", opened.folder.string()},
-          {"tap", one.tap.name},
-          {"k", one.k()},
-          {"trained_k", one.tap.k},
-          {"d", one.tap.d},
-          {"n", one.tap.n},
-          {"seed", run.options.seed},
-          {"sae_sha256", sha256_of_file(sae_path(opened.folder, one.tap))},
-          {"model_sha256", run.model_sha256},
-          {"which", which},
-          {"images", measured.figures.images},
-          {"images_fingerprint", opened.images->fingerprint()},
-          {"labelled", measured.labelled},
-          {"skipped", skipped_json(measured.skipped)},
-          {"tokens", one.metrics.metrics.tokens}};
+  Json json = about_scan(opened, one.tap, one.k(), opened.info.options.seed, measured.figures.images);
+  json.update(Json{{"d", one.tap.d},
+                   {"n", one.tap.n},
+                   {"which", which},
+                   {"labelled", measured.labelled},
+                   {"skipped", skipped_json(measured.skipped)},
+                   {"tokens", one.metrics.metrics.tokens}});
+  return json;
 }
 
 /// A folder's files for each tap. Returns their paths.
 std::vector<std::string> write_files(const Options& o, const OpenedRun& opened, const Measured& measured,
                                      const char* which) {
-  const std::filesystem::path base = o.out.empty() ? opened.folder : std::filesystem::path(o.out);
+  const std::filesystem::path base = o.scan.out.empty() ? opened.folder : std::filesystem::path(o.scan.out);
   std::vector<std::unique_ptr<OutputFolder>> folders;
   std::vector<std::string> written;
   for (const TapEvaluation& one : measured.evaluations) {
@@ -241,7 +219,7 @@ void print(const Context& context, const Options& o, const OpenedRun& opened, co
 void run(const Context& context, const Options& o) {
   if (o.per_class > 0 && o.no_splice)
     throw InputError("--per-class compares predictions, which --no-splice leaves out: give one of them");
-  const OpenedRun opened = open_run(o.run);
+  const OpenedRun opened = open_run(o.scan.run);
   const Measured measured = measure(context, o, opened);
   warn_of_skipped(measured.skipped);
   const char* which = opened.same_images && !o.all ? "held-out" : "given";
@@ -271,17 +249,11 @@ the same weights. Everything is also written to RUN/<tap>/eval-k<k>.json, by cla
   branchsae eval runs/first --tap mixed4c.5x5 --k 4,8,16,32 --per-class 10
   branchsae eval runs/first --no-splice --out elsewhere)"},
       [o](const Context& context) { run(context, *o); });
-  add_run_arguments(options, o->run);
-  add_run_classes(options, o->run);
-  options.counts("--k", o->ks, 1, INT32_MAX, "latents kept a token; as trained by default");
+  add_scan_arguments(options, o->scan);
   options.flag("--all", o->all, "all of the run's images, not only the held-out ones");
   options.flag("--no-splice", o->no_splice, "do not run the network on from the taps");
   options.count("--per-class", o->per_class, 0, 1 << 20,
                 "print so many classes that lose most by the replacement, and so many that lose least");
-  options.text("--out", o->out, "DIR", "write to DIR/<tap>/ instead of RUN/<tap>/");
-  options.count("--batch", o->batch, 1, 4096, "images a forward pass");
-  add_conv_of_run(options, o->conv);
-  options.flag("--strict", o->strict, "an unreadable image is an error");
 }
 
 }  // namespace branchsae::apps
