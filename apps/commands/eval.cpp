@@ -233,7 +233,7 @@ void add_eval(Application& application) {
   OptionSet& options = application.add_command(
       {"eval", "RUN [IMAGES...]",
        "how well a run's autoencoders reconstruct, and what that costs the network",
-       R"(Reconstructs the tokens of images that the autoencoders were not trained on and prints, for each tap:
+       R"(Reconstructs the tokens of images that the autoencoders were not trained on; prints, for each tap:
   FVU     sum |x - x_hat|^2 / sum |x - mean x|^2 (explained variance = 1 - FVU)
   mse     mean over tokens and channels of (x - x_hat)^2, in the network's own units
   l0      latents active a token
