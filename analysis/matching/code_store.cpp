@@ -78,6 +78,11 @@ CodeStore::CodeStore(int64_t latents, int64_t positions) : positions_(positions)
   fired_.resize(static_cast<size_t>(latents));
 }
 
+void CodeStore::reserve(int64_t tokens, int64_t k) {
+  entries_.reserve(static_cast<size_t>(tokens * k));
+  ends_.reserve(static_cast<size_t>(tokens) + 1);
+}
+
 void CodeStore::add_image(View<const float, 2> values, View<const int32_t, 2> indices) {
   if (values.shape != indices.shape || values.shape[0] != positions_) {
     throw ShapeError(fmt::format("codes of one image: values {} x {}, indices {} x {}, {} positions wanted",

@@ -21,6 +21,8 @@ class CodeStore {
   /// Throws InputError when there is nothing to hold.
   CodeStore(int64_t latents, int64_t positions);
 
+  /// Room for so many tokens of up to k latents: no copying as it grows. Memory is taken as it is filled.
+  void reserve(int64_t tokens, int64_t k);
   /// The next image's codes as SaeExecutor::encode gives them: values and indices [positions, k], index -1
   /// where a slot is unused. Throws ShapeError, InputError for an index beyond the latents.
   void add_image(View<const float, 2> values, View<const int32_t, 2> indices);
