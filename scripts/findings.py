@@ -67,6 +67,7 @@ def parse(arguments):
                         help="latents a channel of the joined layers' autoencoder; 0: none")
     parser.add_argument("--batch", type=int, default=defaults.batch)
     parser.add_argument("--threads", type=int, default=defaults.threads)
+    parser.add_argument("--steps", type=words, help="run these only, as eval-k8,branches-k8; the page lists their names")
     parser.add_argument("--page-only", action="store_true", help="run nothing; write the page from what is there")
     return parser, parser.parse_args(arguments)
 
@@ -88,11 +89,22 @@ def checked(parser, a):
                          joined_expansion=a.joined_expansion, threads=a.threads)
 
 
+def chosen_steps(parser, a, settings):
+    steps = plan.all_steps(settings)
+    unknown = set(a.steps or ()) - {step.name for step in steps}
+    if unknown:
+        parser.error(f"--steps: no such step: {', '.join(sorted(unknown))}; there are "
+                     f"{', '.join(step.name for step in steps)}")
+    if a.page_only:
+        return []
+    return [step for step in steps if not a.steps or step.name in a.steps]
+
+
 def main(arguments=None):
     parser, a = parse(arguments)
     settings = checked(parser, a)
     failed = 0
-    for step in [] if a.page_only else plan.all_steps(settings):
+    for step in chosen_steps(parser, a, settings):
         try:
             runner.run_step(settings, step)
         except runner.StepFailed as error:

@@ -399,6 +399,10 @@ class Running(unittest.TestCase):
         code, calls, _ = self.call()
         self.assertEqual((code, set(call[0] for call in calls)), (0, {"match"}))
 
+    def test_some_steps_only(self):
+        _, calls, _ = self.call("--steps", "train-layers,eval-k8")
+        self.assertEqual([call[0] for call in calls], ["train", "eval"])
+
     def test_a_training_that_fails_ends_it(self):
         self.broken.write_text("train")
         code, calls, _ = self.call()
@@ -407,7 +411,7 @@ class Running(unittest.TestCase):
 
     def test_wrong_usage(self):
         for more, said in ((("--k", "4,x"), "whole numbers"), (("--k", "0"), "at least 1"),
-                           (("--match-k", "5"), "[5]"), (("--second-seed", "mixed9z"), "mixed9z"),
+                           (("--match-k", "5"), "[5]"), (("--second-seed", "mixed9z"), "mixed9z"), (("--steps", "eval-k9"), "there are train-layers"),
                            (("--images", "/nowhere"), "/nowhere is not there")):
             code, calls, errors = self.call(*more)
             self.assertEqual((code, calls), (2, []), more)
