@@ -75,7 +75,7 @@ def whole_layers(results, question):
     cells = []
     for k, layer in control:
         says = rules.judge(effects[k, layer, branch], [effects[k, layer, other] for other in others(branch)],
-                           [direct[k, layer, other] for other in others(branch)], control[k, layer])
+                           [direct[k, layer, other] for other in others(branch)], yardstick=control[k, layer])
         cells.append(rules.Cell(layer, k, says, effects[k, layer, branch]))
     how = (f"latents of whole layers, {question.images}: share of the decoder in {branch}, those of {concept} against "
            "the others")

@@ -72,7 +72,5 @@ def other_ways(enriched, same, shares):
                ">q", "says", ">Spearman of 5x5 shares", ">q", "says")
     return ("### The same pairs, asked otherwise\n\nThe branch with most channels has the largest share of nearly every "
             "latent, so few pairs can speak above. Here a latent belongs to the branch whose share is largest beside its "
-            "number of channels (odds ratio within tenths of density), and the shares themselves are correlated. These two "
-            "tests were added after a trial on 100 photos had shown the difficulty, before any result that stands "
-            "here.\n\n" +
+            "number of channels (odds ratio within tenths of density), and the shares themselves are correlated.\n\n" +
             table(columns, rows))

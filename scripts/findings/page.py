@@ -113,8 +113,8 @@ def summary(tests):
 
 
 def steps_table(settings):
-    rows = [(step.name, f"`branchsae {step.arguments[0]}`", duration(runner.seconds_of(settings, step)))
-            for step in plan.all_steps(settings)]
+    rows = [(step.name, f"`branchsae {step.arguments[0]}`", duration(runner.seconds_of(settings, step)),
+             runner.version_of(settings, step) or MISSING) for step in plan.all_steps(settings)]
     return (
         "## Steps\n\nWall time of each call of the program; all taps and k of `train-layers` train in one pass.\n\n"
-        + table(("step", "command", ">time"), rows))
+        + table(("step", "command", ">time", "version"), rows))

@@ -121,11 +121,22 @@ def run_step(settings, step):
                          f"({settings.program} {' '.join(arguments)}; {log})")
     ending = "json" if "--json" in arguments else "txt"
     write_text(settings.work / "results" / f"{step.name}.{ending}", done.stdout)
-    write_text(marker(settings, step), json.dumps({
-        "arguments": list(step.arguments),
-        "seconds": seconds
-    }, indent=1))
+    record = {"arguments": list(step.arguments), "seconds": seconds, "version": version(settings)}
+    write_text(marker(settings, step), json.dumps(record, indent=1))
     say(f"{step.name}: {seconds:.0f} s")
+
+
+def version(settings):
+    """First line of what the program says of itself; "" when it does not."""
+    said = subprocess.run([str(settings.program), "--version"], capture_output=True, text=True, check=False).stdout
+    return said.splitlines()[0].removeprefix("branchsae ") if said else ""
+
+
+def version_of(settings, step):
+    """The version that made a step's results; "" when it is not known."""
+    done = read_json(marker(settings, step)) or {}
+    info = read_json(step.run / "run.json") if step.run else None
+    return ((info or {}).get("versions") or {}).get("branchsae") or done.get("version") or ""
 
 
 def seconds_of(settings, step):

@@ -114,8 +114,13 @@ class Rules(unittest.TestCase):
         self.assertEqual(judge(self.good, rivals, [Effect(0.1, -0.1, 0.3, q=0.001)]), rules.NEITHER)  # not beaten
         self.assertEqual(judge(self.good, rivals, [Effect(0.1, 0.05, 0.3, q=0.2)]), rules.NEITHER)
         self.assertEqual(judge(self.good, rivals, [Effect(0.1, 0.05, 0.3, q=0.01)]), rules.FOR)
-        self.assertEqual(judge(self.good, rivals, [], self.good), rules.VOID)
-        self.assertEqual(judge(self.good, rivals, [], self.low), rules.VOID)
+        self.assertEqual(judge(self.good, control=self.good), rules.VOID)
+        self.assertEqual(judge(self.good, control=self.none), rules.FOR)
+        slight = Effect(0.55, 0.53, 0.57, q=0.001, null=0.5)
+        for effect, yardstick, says in ((self.good, self.good, rules.VOID), (self.good, slight, rules.FOR),
+                                        (self.good, self.low, rules.FOR), (self.low, self.low, rules.VOID),
+                                        (self.low, self.good, rules.AGAINST), (self.none, self.good, rules.NEITHER)):
+            self.assertEqual(judge(effect, rivals, [], yardstick), says)
         for missing in (judge(None), judge(self.good, [None]), judge(self.good, [], [None]), judge(Effect(0.7))):
             self.assertEqual(missing, rules.OPEN)
 
@@ -305,6 +310,9 @@ import json, os, pathlib, sys
 sys.path[:0] = [{here!r}]
 import invented_findings as invented
 words = sys.argv[1:]
+if words == ["--version"]:
+    print("branchsae 0.1.0 (commit 456)")
+    sys.exit()
 with open({log!r}, "a") as log:
     log.write(json.dumps(words) + "\\n")
 if pathlib.Path({broken!r}).exists() and pathlib.Path({broken!r}).read_text() == words[0]:
@@ -362,7 +370,7 @@ class Running(unittest.TestCase):
         self.assertEqual(code, 0)
         self.assertEqual([call[0] for call in calls].count("train"), 3)
         self.assertEqual(set(call[0] for call in calls), {"train", "eval", "branches", "match"})
-        self.assertTrue((self.top / "findings.md").exists())
+        self.assertRegex((self.top / "findings.md").read_text(), r"\| eval-k8 .*commit 456")
         self.assertEqual(self.call(), (0, [], f"findings: {self.top}/findings.md\n"))
 
     def test_a_training_that_was_cut_off_goes_on(self):
