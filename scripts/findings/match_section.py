@@ -70,7 +70,7 @@ def other_ways(enriched, same, shares):
         return ""
     columns = ("layers", ">k", ">pairs", ">5x5 most enriched: odds ratio", ">q", ">pairs of one branch beyond chance",
                ">q", "says", ">Spearman of 5x5 shares", ">q", "says")
-    return ("### The same pairs, asked otherwise\n\nThe branch with most channels has the largest share of nearly every "
-            "latent, so few pairs can speak above. Here a latent belongs to the branch whose share is largest beside its "
+    return ("### The same pairs, asked otherwise\n\nWhere nearly every latent's largest share is that of the branch with most "
+            "channels, few pairs can speak above. Here a latent belongs to the branch whose share is largest beside its "
             "number of channels (odds ratio within tenths of density), and the shares themselves are correlated.\n\n" +
             table(columns, rows))

@@ -116,5 +116,6 @@ def steps_table(settings):
     rows = [(step.name, f"`branchsae {step.arguments[0]}`", duration(runner.seconds_of(settings, step)),
              runner.version_of(settings, step) or MISSING) for step in plan.all_steps(settings)]
     return (
-        "## Steps\n\nWall time of each call of the program; all taps and k of `train-layers` train in one pass.\n\n"
+        "## Steps\n\nWall time of each call of the program, whatever else the machine did; of a run that was stopped and resumed its "
+        "last part. All taps and k of `train-layers` train in one pass.\n\n"
         + table(("step", "command", ">time", "version"), rows))

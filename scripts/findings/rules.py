@@ -19,8 +19,8 @@ C5 names no branch; there the second condition is that more pairs share a branch
 exchanged among latents of equal density (q < {LEVEL}), and a cell is void when pairs keep the branches of a random
 dictionary (q < {LEVEL}).
 
-At one k the claim holds when at least four fifths of the layers (rounded down, at least one) speak for it, and is
-contradicted when as many speak against it. Over the k's it is
+At one k the claim holds when at least four fifths of the layers (rounded down, and more than half) speak for it, and
+is contradicted when as many speak against it. Over the k's it is
 
 - **supported** when it holds at every k, **contradicted** when it is contradicted at every k;
 - **mixed** when it holds or is contradicted at some k, or when at some k most layers speak for it, or most against;
@@ -78,8 +78,8 @@ def judge(effect, rivals=(), direct=(), yardstick=None, control=None):
 
 
 def enough(cells):
-    """Four fifths of the layers, rounded down, at least one."""
-    return max(1, cells * MOST // 5)
+    """Four fifths of the layers, rounded down, and more than half."""
+    return max(cells // 2 + 1, cells * MOST // 5)
 
 
 def at_one_k(says):
