@@ -105,7 +105,7 @@ RgbImage heat_over(const RgbImage& photo, std::span<const float> z, std::array<i
       const double grey = 0.299 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2];
       const double cover = 0.85 * std::sqrt(t);  // faint activity still shows
       const Colour colour = heat_colour(0.25 + 0.75 * t);
-      for (size_t c = 0; c < 3; ++c) pixel[c] = rounded((1 - cover) * 0.6 * grey + cover * colour[c]);
+      for (size_t c = 0; c < 3; ++c) pixel[c] = rounded((1 - cover) * 0.7 * grey + cover * colour[c]);
     }
   }
   return heat;

@@ -12,6 +12,7 @@ void add_encode(Application& application);
 void add_eval(Application& application);
 void add_features(Application& application);
 void add_explain(Application& application);
+void add_match(Application& application);
 void add_demo(Application& application);
 
 /// In the order of --help.
@@ -24,6 +25,7 @@ inline void add_all_commands(Application& application) {
   add_eval(application);
   add_features(application);
   add_explain(application);
+  add_match(application);
   add_demo(application);
 }
 
