@@ -79,8 +79,8 @@ class Fields {
     int64_t first = 0;
     for (ValueId input : node.inputs) {
       const int64_t last = first + graph_.value(input).shape.at(1);
-      if (first < end && begin < last) field = widest(field, of(input, std::max<int64_t>(begin - first, 0),
-                                                                std::min(end, last) - first));
+      if (first < end && begin < last)
+        field = widest(field, of(input, std::max<int64_t>(begin - first, 0), std::min(end, last) - first));
       first = last;
     }
     return field;
