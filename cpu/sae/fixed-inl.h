@@ -144,10 +144,13 @@ HWY_INLINE int64_t fixed_panels(const EncodeFixed& a, int64_t panel) {
 
 template <bool kFirstChunk>
 HWY_INLINE void encode_fixed_chunk(const EncodeFixed& a) {
-  // Sums of eight vectors, or four of the registers of NEON.
-  constexpr int kMost = kN == 16 ? 2 : kN == 8 ? 2 : 1;
-  const int64_t rest = fixed_panels<kFirstChunk, kMost>(a, 0);
-  fixed_panels<kFirstChunk, 1>(a, rest);
+  int64_t panel = 0;
+  if constexpr (kN == 16) {
+    // More panels share the fetching of values, as long as their weights fit an L1 cache.
+    if (a.nonzeros->block_columns <= kNarrowColumns) panel = fixed_panels<kFirstChunk, 4>(a, panel);
+  }
+  if constexpr (kN >= 8) panel = fixed_panels<kFirstChunk, 2>(a, panel);
+  fixed_panels<kFirstChunk, 1>(a, panel);
 }
 
 void encode_fixed(const EncodeFixed& a) {

@@ -4,7 +4,8 @@
 /// otherwise.
 ///
 /// TopK goes in two stages. An encode computes all pre-activations fast and only so exact that an error bound
-/// is known: in fp32 over all columns or over those not zero, or in bf16. What the bound leaves possible, few
+/// is known: in fp32 over all columns or over those not zero, in bf16, or over
+/// those not zero in fixed point. What the bound leaves possible, few
 /// more than k, is scored: pre-activations whose bits do not depend on the encode. Of them the k largest are
 /// selected, and they are the k largest of all.
 #include <cstdint>
