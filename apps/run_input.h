@@ -16,6 +16,7 @@ struct RunArguments {
   std::vector<std::string> images_option;  ///< --images, the same
   std::string model;                       ///< --model; empty: the run's
   std::vector<std::string> taps;           ///< empty: all
+  std::string classes;                     ///< --classes, where a command has it; empty: the run's
 };
 
 /// RUN, IMAGES, --model, --images, --tap.
@@ -25,6 +26,7 @@ struct OpenedRun {
   std::filesystem::path folder;
   RunInfo info;
   Graph graph;
+  std::shared_ptr<const ClassList> classes;  ///< joins the images' labels
   std::unique_ptr<ImageSource> images;
   std::vector<RunTap> taps;  ///< those asked for
   bool same_images = false;  ///< the set that the run was trained on
@@ -38,7 +40,11 @@ OpenedRun open_run(const RunArguments& arguments);
 Graph open_run_model(const RunInfo& info, const std::string& override_path);
 /// The run's own images at the run's size, when `override_specs` is empty.
 std::unique_ptr<ImageSource> open_run_images(const RunInfo& info, const Graph& graph,
-                                             const std::vector<std::string>& override_specs);
+                                             const std::vector<std::string>& override_specs,
+                                             std::shared_ptr<const ClassList> classes = nullptr);
+/// `file`, else the list that the run was started with, else as open_class_list() chooses.
+std::shared_ptr<const ClassList> open_run_classes(const RunInfo& info, const Graph& graph,
+                                                  const std::string& file);
 
 std::vector<SaeFile> load_saes(const OpenedRun& run);
 
