@@ -60,9 +60,8 @@ void EvidenceSums::add(View<const float, 2> tokens, View<const float, 2> values,
       const int32_t latent = indices(row, slot);
       if (latent < 0) continue;
       for (int64_t b = 0; b < branches; ++b) {
-        parts_[static_cast<size_t>((row * k + slot) * branches + b)] =
-            part_of(p.w.data() + latent * d, token.data(), p.b_pre.data(), p.scale,
-                    groups_[static_cast<size_t>(b)]);
+        parts_[static_cast<size_t>((row * k + slot) * branches + b)] = part_of(
+            p.w.data() + latent * d, token.data(), p.b_pre.data(), p.scale, groups_[static_cast<size_t>(b)]);
       }
     }
   };
@@ -143,8 +142,8 @@ void CausalSums::add_sync(Stream& stream, View<const float, 2> tokens, View<cons
           if (latent < 0) break;
           const auto place = static_cast<size_t>(latent);
           if (b == 0) whole_[place] += static_cast<double>(values(first + row, slot));
-          kept_[place * groups_.size() + b] += static_cast<double>(value_of(
-              latent, host_indices_.data() + row * k_, host_values_.data() + row * k_, k_, at));
+          kept_[place * groups_.size() + b] += static_cast<double>(
+              value_of(latent, host_indices_.data() + row * k_, host_values_.data() + row * k_, k_, at));
         }
       }
     }

@@ -35,10 +35,11 @@ void finish(UnitConcept& units) {
 
 using Index = std::function<std::optional<double>(const LatentActivity&, const LatentActivity&)>;
 
-UnitConcept by_index(const ImageScores& original, const ImageScores& changed, double limit, const Index& index,
-                     UnitConcept units) {
+UnitConcept by_index(const ImageScores& original, const ImageScores& changed, double limit,
+                     const Index& index, UnitConcept units) {
   if (original.latents() != changed.latents())
-    throw ShapeError(fmt::format("{} units, but {} in the changed images", original.latents(), changed.latents()));
+    throw ShapeError(
+        fmt::format("{} units, but {} in the changed images", original.latents(), changed.latents()));
   for (int64_t unit = 0; unit < original.latents(); ++unit) {
     const double value = index(original.activity(unit), changed.activity(unit)).value_or(kNaN);
     units.score.push_back(value);
@@ -59,7 +60,8 @@ std::vector<uint8_t> live_units(const ImageScores& scores) {
 UnitConcept selective_units(const ImageScores& scores, const Concept& c, int threads) {
   std::vector<Selectivity> all = selectivities(scores, c, threads);
   adjust(all, scores);
-  UnitConcept units{c.name, fmt::format("AUROC of image scores > 0.5, q < {} over live units", kMostQ), "AUROC"};
+  UnitConcept units{c.name, fmt::format("AUROC of image scores > 0.5, q < {} over live units", kMostQ),
+                    "AUROC"};
   for (int64_t unit = 0; unit < scores.latents(); ++unit) {
     const Selectivity& s = all[static_cast<size_t>(unit)];
     const bool live = is_live(scores, unit);
@@ -80,11 +82,12 @@ std::vector<int32_t> unit_labels(const ImageScores& scores, const ImageSynsets& 
   return result;
 }
 
-UnitConcept labelled_units(const ImageScores& scores, const std::vector<int32_t>& unit_label, const Concept& c,
-                           std::string_view wordnet_id) {
+UnitConcept labelled_units(const ImageScores& scores, const std::vector<int32_t>& unit_label,
+                           const Concept& c, std::string_view wordnet_id) {
   const WordNet& wordnet = WordNet::built_in();
   const int32_t synset = wordnet.find(wordnet_id);
-  UnitConcept units{c.name + " by label", "WordNet label of the top 50 images (q < 0.05, at least half of them)",
+  UnitConcept units{c.name + " by label",
+                    "WordNet label of the top 50 images (q < 0.05, at least half of them)",
                     "share of the top 50"};
   for (int64_t unit = 0; unit < scores.latents(); ++unit) {
     const int32_t label = unit_label[static_cast<size_t>(unit)];

@@ -13,11 +13,11 @@
 namespace branchsae {
 
 struct UnitConcept {
-  std::string name;                     ///< "animal"
-  std::string how;                      ///< the rule, with its limits
-  std::string score_name;               ///< what `score` is: "AUROC"
-  std::vector<uint8_t> positive = {};   ///< [units]
-  std::vector<double> score = {};       ///< [units] without a threshold; NaN for silent units
+  std::string name;                    ///< "animal"
+  std::string how;                     ///< the rule, with its limits
+  std::string score_name;              ///< what `score` is: "AUROC"
+  std::vector<uint8_t> positive = {};  ///< [units]
+  std::vector<double> score = {};      ///< [units] without a threshold; NaN for silent units
   int64_t positives = 0;
 };
 
@@ -30,8 +30,8 @@ UnitConcept selective_units(const ImageScores& scores, const Concept& concept_im
 
 /// The WordNet label of every unit, -1 where it has none (enrichment.h).
 std::vector<int32_t> unit_labels(const ImageScores& scores, const ImageSynsets& labels, int threads);
-/// Positive: the unit's label is the synset or below it. Score: share of its up to 50 top labelled images that
-/// are.
+/// Positive: the unit's label is the synset or below it. Score: share of its up to 50 top labelled images
+/// that are.
 UnitConcept labelled_units(const ImageScores& scores, const std::vector<int32_t>& unit_label,
                            const Concept& concept_images, std::string_view wordnet_id);
 

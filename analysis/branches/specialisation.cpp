@@ -101,7 +101,8 @@ std::vector<PermutedWeight> weights_of(const std::vector<ConceptUnits>& concepts
 /// All tests of one subject.
 class Tester {
  public:
-  Tester(const BranchSubject& subject, std::span<const UnitConcept> concepts, const SpecialisationOptions& options)
+  Tester(const BranchSubject& subject, std::span<const UnitConcept> concepts,
+         const SpecialisationOptions& options)
       : subject_(subject), names_(concepts), profiles_(subject, options.localised) {
     for (const UnitConcept& one : concepts) concepts_.push_back(select(subject, one));
     for (size_t b = 0; b < branches(); ++b) {
@@ -110,8 +111,8 @@ class Tester {
       dominant_.push_back(profiles_.column(2 * branches() + b));
     }
     const Strata strata = Strata::by_quantile(subject.density, options.strata);
-    sums_.emplace(strata, profiles_.view(), weights_of(concepts_, std::ssize(subject.branches)), options.rounds,
-                  options.seed, options.threads);
+    sums_.emplace(strata, profiles_.view(), weights_of(concepts_, std::ssize(subject.branches)),
+                  options.rounds, options.seed, options.threads);
   }
 
   std::vector<SpecialisationTest> run() {
@@ -163,7 +164,8 @@ class Tester {
     FourFold counts;
     for (size_t i = 0; i < subject_.units.size(); ++i) {
       const bool in = localised_[b][i] != 0, positive = concepts_[c].positive[i] != 0;
-      ++(in ? (positive ? counts.both : counts.first_only) : (positive ? counts.second_only : counts.neither));
+      ++(in ? (positive ? counts.both : counts.first_only)
+            : (positive ? counts.second_only : counts.neither));
     }
     return counts;
   }
@@ -265,11 +267,12 @@ class Tester {
 
 }  // namespace
 
-BranchSubject branch_subject(std::string name, const ComparedBranches& branches, std::span<const LatentShares> latents,
-                             std::span<const int32_t> cluster, const ImageScores& scores) {
+BranchSubject branch_subject(std::string name, const ComparedBranches& branches,
+                             std::span<const LatentShares> latents, std::span<const int32_t> cluster,
+                             const ImageScores& scores) {
   if (latents.size() != cluster.size() || std::ssize(latents) != scores.latents())
-    throw ShapeError(fmt::format("{} units, {} clusters, scores of {}", latents.size(), cluster.size(),
-                                 scores.latents()));
+    throw ShapeError(
+        fmt::format("{} units, {} clusters, scores of {}", latents.size(), cluster.size(), scores.latents()));
   std::map<int32_t, int64_t> most;  // by cluster: its unit that fired most
   for (size_t i = 0; i < latents.size(); ++i) {
     const auto unit = static_cast<int64_t>(i);
@@ -283,7 +286,8 @@ BranchSubject branch_subject(std::string name, const ComparedBranches& branches,
   std::ranges::sort(subject.units);
   for (const int64_t unit : subject.units) {
     std::vector<double> energy;
-    for (const BranchShare& share : latents[static_cast<size_t>(unit)].branches) energy.push_back(share.energy);
+    for (const BranchShare& share : latents[static_cast<size_t>(unit)].branches)
+      energy.push_back(share.energy);
     for (const double share : branches.sums(energy)) subject.share.push_back(share);
     subject.density.push_back(static_cast<double>(scores.activity(unit).tokens_fired));
   }

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "analysis/branches/compared_branches.h"
 #include "analysis/branches/concepts.h"
 #include "analysis/branches/shares.h"
-#include "analysis/branches/compared_branches.h"
 
 namespace branchsae {
 
@@ -22,8 +22,9 @@ struct BranchSubject {
 
 /// The units that fired and have a decoder; of those of one cluster (decoder_clusters.h) only the one that
 /// fired most, ties to the lower index, since near copies are one observation.
-BranchSubject branch_subject(std::string name, const ComparedBranches& branches, std::span<const LatentShares> latents,
-                             std::span<const int32_t> cluster, const ImageScores& scores);
+BranchSubject branch_subject(std::string name, const ComparedBranches& branches,
+                             std::span<const LatentShares> latents, std::span<const int32_t> cluster,
+                             const ImageScores& scores);
 
 struct SpecialisationOptions {
   double localised = 0.5;  ///< a unit lies in a branch when its share is at least this

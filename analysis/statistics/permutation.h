@@ -30,8 +30,8 @@ struct PermutationTest {
   int64_t rounds = 0;
 };
 
-/// order [n]: each unit becomes another one of its stratum. Same seed and round, same order. Source: Fisher and
-/// Yates 1938.
+/// order [n]: each unit becomes another one of its stratum. Same seed and round, same order. Source: Fisher
+/// and Yates 1938.
 void shuffle_within(const Strata& strata, uint64_t seed, int64_t round, std::span<int64_t> order);
 
 /// The test of a statistic whose permuted values are known.

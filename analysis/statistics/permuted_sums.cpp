@@ -22,7 +22,8 @@ struct SparseWeight {
 std::vector<SparseWeight> without_zeros(std::span<const PermutedWeight> weights) {
   std::vector<SparseWeight> all;
   for (const PermutedWeight& weight : weights) {
-    SparseWeight sparse{{}, static_cast<size_t>(weight.begin), static_cast<size_t>(weight.end - weight.begin)};
+    SparseWeight sparse{
+        {}, static_cast<size_t>(weight.begin), static_cast<size_t>(weight.end - weight.begin)};
     for (size_t i = 0; i < weight.weight.size(); ++i) {
       if (weight.weight[i] != 0) sparse.entries.emplace_back(i, weight.weight[i]);
     }
@@ -61,7 +62,8 @@ void add_up(std::span<const SparseWeight> weights, View<const double, 2> profile
 }  // namespace
 
 PermutedSums::PermutedSums(const Strata& strata, View<const double, 2> profiles,
-                           std::span<const PermutedWeight> weights, int64_t rounds, uint64_t seed, int threads)
+                           std::span<const PermutedWeight> weights, int64_t rounds, uint64_t seed,
+                           int threads)
     : rounds_(rounds) {
   check(strata, profiles, weights, rounds);
   for (const PermutedWeight& weight : weights) {

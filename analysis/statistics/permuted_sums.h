@@ -19,8 +19,8 @@ struct PermutedWeight {
 
 class PermutedSums {
  public:
-  /// profiles [units, columns]: a unit's row moves as one, within its stratum. Round r shuffles as round r - 1
-  /// of permutation_test() with the same seed. Same bytes for any number of threads. Throws InputError
+  /// profiles [units, columns]: a unit's row moves as one, within its stratum. Round r shuffles as round r -
+  /// 1 of permutation_test() with the same seed. Same bytes for any number of threads. Throws InputError
   /// (rounds below 1), ShapeError (weights, profiles and strata of different lengths, columns beyond).
   PermutedSums(const Strata& strata, View<const double, 2> profiles, std::span<const PermutedWeight> weights,
                int64_t rounds, uint64_t seed, int threads);

@@ -19,8 +19,8 @@ struct Planted {
   std::vector<uint8_t> shown;             ///< [images] whether it shows the concept
   HostTensor tokens;                      ///< [images * kPositions, d]
 
-  /// Share of the active atoms that are of 5x5 in images of the concept, and elsewhere. A mean of 0.25 lets all
-  /// atoms fire equally often, so that density tells nothing.
+  /// Share of the active atoms that are of 5x5 in images of the concept, and elsewhere. A mean of 0.25 lets
+  /// all atoms fire equally often, so that density tells nothing.
   struct Link {
     double shown = 0.25, elsewhere = 0.25;
   };

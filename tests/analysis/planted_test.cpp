@@ -1,5 +1,5 @@
-// Proof by construction: a dictionary whose atoms' branches are known is trained on, and everything that is said of
-// branches has to come out as it was planted.
+// Proof by construction: a dictionary whose atoms' branches are known is trained on, and everything that is
+// said of branches has to come out as it was planted.
 #include <doctest/doctest.h>
 
 #include <numeric>
@@ -232,9 +232,8 @@ TEST_CASE("planted: with shuffled labels p is uniform") {
     UnitConcept units = world.animals(shown);
     units.positive.clear();
     for (const double auroc : units.score) units.positive.push_back(auroc > 0.5 ? 1 : 0);
-    const auto tests =
-        specialisation_tests(subject, std::vector{units},
-                             {.rounds = 499, .seed = static_cast<uint64_t>(run), .threads = 2});
+    const auto tests = specialisation_tests(
+        subject, std::vector{units}, {.rounds = 499, .seed = static_cast<uint64_t>(run), .threads = 2});
     for (const SpecialisationTest& one : tests) {
       if (one.test == "spearman" || one.test == "auroc") p[one.branch + " " + one.test].push_back(one.p);
     }
@@ -245,8 +244,8 @@ TEST_CASE("planted: with shuffled labels p is uniform") {
     double most = 0;
     const auto n = static_cast<double>(values.size());
     for (size_t i = 0; i < values.size(); ++i) {
-      most = std::max({most, values[i] - static_cast<double>(i) / n,
-                       static_cast<double>(i + 1) / n - values[i]});
+      most = std::max(
+          {most, values[i] - static_cast<double>(i) / n, static_cast<double>(i + 1) / n - values[i]});
     }
     CAPTURE(std::string(name));
     CHECK(values.size() >= 195);
