@@ -68,6 +68,7 @@ class Passes {
     for (size_t i = 0; i < saes.size(); ++i) {
       const auto same = std::ranges::find(saes, saes[i].tap, &SaeFile::tap);
       first_of_tap_.push_back(static_cast<size_t>(same - saes.begin()));
+      branches_.push_back(tap_branches(graph, resolve_tap(graph, saes[i].tap)));
     }
   }
 
@@ -75,20 +76,31 @@ class Passes {
     originals(next_pass());
     if (options_.colour && !result_.stopped) variant(ImageVariant::kGrey, next_pass());
     if (options_.orientation && !result_.stopped) variant(ImageVariant::kMirrored, next_pass());
-    if (options_.causal && !result_.stopped) causal(next_pass());
+    const bool shares = std::ranges::any_of(branches_, [](const auto& branches) { return branches.size() > 1; });
+    if (options_.causal && shares && !result_.stopped) causal(next_pass());
     return std::move(result_);
   }
 
  private:
-  bool tells_neurons(size_t sae) const { return first_of_tap_[sae] == sae; }
+  bool tells_neurons(size_t sae) const { return first_of_tap_[sae] == sae && branches_[sae].size() > 1; }
 
-  /// Autoencoders and random dictionaries take turns: number 2 i and 2 i + 1.
-  std::vector<SaeFile> with_dictionaries() const {
+  /// An autoencoder of the pass, or the random dictionary beside it.
+  struct Role {
+    size_t scan = 0;
+    bool random = false;
+  };
+
+  /// What a pass encodes with: copies, since a pass wants them side by side. Sets roles_.
+  std::vector<SaeFile> with_dictionaries() {
     std::vector<SaeFile> all;
+    roles_.clear();
     for (size_t i = 0; i < saes_.size(); ++i) {
       const SaeFile& sae = saes_[i];
       all.push_back({sae.spec, copy_of(sae.parameters), sae.tap, sae.model_sha256, sae.preprocess});
+      roles_.push_back({i, false});
+      if (branches_[i].size() < 2) continue;
       all.push_back(random_dictionary(sae, options_.random_rows, options_.seed));
+      roles_.push_back({i, true});
     }
     return all;
   }
@@ -97,14 +109,20 @@ class Passes {
   }
 
   void make_scans(const CodePass& pass, const std::vector<SaeFile>& all) {
-    for (size_t i = 0; i < saes_.size(); ++i) {
-      const int64_t positions = pass.tokens_per_image(2 * i);
-      BranchScan scan{.latents = {ImageScores(saes_[i].spec.n, positions)},
-                      .random = {ImageScores(all[2 * i + 1].spec.n, positions)}};
-      scan.branches = tap_branches(graph_, resolve_tap(graph_, saes_[i].tap));
-      scan.neurons = tells_neurons(i)
-                         ? std::make_shared<SubjectScores>(ImageScores(saes_[i].spec.d, positions))
-                         : result_.scans[first_of_tap_[i]].neurons;
+    for (size_t target = 0; target < all.size(); ++target) {
+      const int64_t positions = pass.tokens_per_image(target);
+      const SubjectScores scores{ImageScores(all[target].spec.n, positions)};
+      if (roles_[target].random) {
+        result_.scans.back().random = scores;
+        continue;
+      }
+      const size_t i = roles_[target].scan;
+      BranchScan scan{.branches = branches_[i], .latents = scores};
+      if (tells_neurons(i)) {
+        scan.neurons = std::make_shared<SubjectScores>(ImageScores(saes_[i].spec.d, positions));
+      } else if (branches_[i].size() > 1) {
+        scan.neurons = result_.scans[first_of_tap_[i]].neurons;
+      }
       result_.scans.push_back(std::move(scan));
     }
   }
@@ -114,29 +132,34 @@ class Passes {
     CodePass pass(device_, graph_, images_, all, options_.evaluate);
     make_scans(pass, all);
     std::vector<ChannelSums> channels(saes_.size());
-    std::vector<std::unique_ptr<EvidenceSums>> evidence;
+    std::vector<std::unique_ptr<EvidenceSums>> evidence(saes_.size());
     for (size_t i = 0; i < saes_.size(); ++i) {
-      const auto groups = channel_groups(result_.scans[i].branches);
-      evidence.push_back(std::make_unique<EvidenceSums>(saes_[i], groups, device_.backend().threads()));
+      if (branches_[i].size() > 1)
+        evidence[i] = std::make_unique<EvidenceSums>(saes_[i], channel_groups(branches_[i]),
+                                                     device_.backend().threads());
     }
     const CodePassResult read = pass.run(
         [&](const CodeBatch& batch) {
-          const size_t i = batch.sae / 2;
+          const auto [i, random] = roles_[batch.sae];
           BranchScan& scan = result_.scans[i];
-          if (batch.sae % 2 == 1) return add_images(scan.random.original, batch, batch.values, batch.indices);
+          if (random) return add_images(scan.random->original, batch, batch.values, batch.indices);
           add_images(scan.latents.original, batch, batch.values, batch.indices);
           channels[i].add(batch.tokens);
           if (tells_neurons(i)) NeuronCodes(saes_[i].spec.d).add(scan.neurons->original, batch);
-          if (scan.branches.size() > 1) evidence[i]->add(batch.tokens, batch.values, batch.indices);
+          if (evidence[i]) evidence[i]->add(batch.tokens, batch.values, batch.indices);
         },
         callbacks);
     result_.images = read.images;
     result_.skipped = read.skipped;
     result_.stopped = read.stopped;
-    for (size_t i = 0; i < saes_.size(); ++i) {
+    for (size_t target = 0; target < all.size(); ++target) {
+      const auto [i, random] = roles_[target];
+      if (random) {
+        result_.scans[i].dictionary = std::move(all[target]);
+        continue;
+      }
       channels[i].tell(result_.scans[i]);
-      if (result_.scans[i].branches.size() > 1) result_.scans[i].evidence = evidence[i]->shares();
-      result_.scans[i].dictionary = std::move(all[2 * i + 1]);
+      if (evidence[i]) result_.scans[i].evidence = evidence[i]->shares();
     }
   }
 
@@ -148,21 +171,21 @@ class Passes {
       changed(scores).emplace(scores.original.positions(), best_images(scores.original));
     };
     for (size_t i = 0; i < saes_.size(); ++i) {
-      prepare(result_.scans[i].latents);
-      prepare(result_.scans[i].random);
-      if (tells_neurons(i)) prepare(*result_.scans[i].neurons);
+      BranchScan& scan = result_.scans[i];
+      prepare(scan.latents);
+      if (scan.random) prepare(*scan.random);
+      if (tells_neurons(i)) prepare(*scan.neurons);
     }
     const VariantImages images(images_, which);
     const std::vector<SaeFile> all = with_dictionaries();
     CodePass pass(device_, graph_, images, all, options_.evaluate);
     const CodePassResult read = pass.run(
         [&](const CodeBatch& batch) {
-          BranchScan& scan = result_.scans[batch.sae / 2];
-          if (batch.sae % 2 == 1)
-            return add_images(*changed(scan.random), batch, batch.values, batch.indices);
-          add_images(*changed(scan.latents), batch, batch.values, batch.indices);
-          if (tells_neurons(batch.sae / 2))
-            NeuronCodes(saes_[batch.sae / 2].spec.d).add(*changed(*scan.neurons), batch);
+          const auto [i, random] = roles_[batch.sae];
+          BranchScan& scan = result_.scans[i];
+          add_images(*changed(random ? *scan.random : scan.latents), batch, batch.values, batch.indices);
+          if (!random && tells_neurons(i))
+            NeuronCodes(saes_[i].spec.d).add(*changed(*scan.neurons), batch);
         },
         callbacks);
     result_.stopped = read.stopped;
@@ -198,6 +221,8 @@ class Passes {
   const std::vector<SaeFile>& saes_;
   const BranchScanOptions& options_;
   std::vector<size_t> first_of_tap_;
+  std::vector<std::vector<TapBranch>> branches_;  ///< by autoencoder
+  std::vector<Role> roles_;                       ///< by place in the present pass
   BranchScans result_;
 };
 

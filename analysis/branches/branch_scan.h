@@ -24,12 +24,14 @@ struct SubjectScores {
 struct BranchScan {
   std::vector<TapBranch> branches = {};
   SubjectScores latents;
-  std::shared_ptr<SubjectScores> neurons = {};  ///< the tap's channels; shared by autoencoders of one tap
-  SaeFile dictionary = {};                      ///< random_dictionary()
-  SubjectScores random;                         ///< its latents
+  /// The tap's channels, shared by autoencoders of one tap. This, the next two and the shares below are there
+  /// only where the tap has several branches.
+  std::shared_ptr<SubjectScores> neurons = {};
+  SaeFile dictionary = {};  ///< random_dictionary()
+  std::optional<SubjectScores> random = {};  ///< its latents
   std::vector<double> channel_energy = {};      ///< [d] mean over tokens of x_c^2, unscaled
   std::vector<float> channel_mean = {};         ///< [d]
-  std::optional<LatentBranchValues> evidence = {}, causal = {};  ///< unset where the tap is one branch
+  std::optional<LatentBranchValues> evidence = {}, causal = {};
 };
 
 struct BranchScanOptions {

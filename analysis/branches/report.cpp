@@ -136,7 +136,7 @@ void describe_neurons(const BranchScan& scan, double limit, BranchReport& report
   for (size_t b = 0; b < report.branches.size(); ++b) {
     const ChannelGroup& group = report.branches[b].group;
     for (int64_t c = group.begin; c < group.begin + group.count; ++c)
-      report.summary[b].neurons += scan.neurons->original.activity(c).images.empty() ? 0 : 1;
+      report.summary[b].neurons += scan.channel_energy[static_cast<size_t>(c)] > 0 ? 1 : 0;
   }
 }
 
@@ -171,8 +171,8 @@ BranchReport branch_report(const SaeFile& sae, const BranchScan& scan, const Ima
   test_subject("latents", decoder, scan.latents, report.concepts, cluster, options, report);
   test_subject("neurons", basis.matrix(), *scan.neurons, concepts_of(*scan.neurons, images, labels, options),
                each_alone(sae.spec.d), options, report);
-  test_subject("random dictionary", scan.dictionary.parameters.w.matrix(), scan.random,
-               concepts_of(scan.random, images, labels, options), each_alone(scan.dictionary.spec.n), options,
+  test_subject("random dictionary", scan.dictionary.parameters.w.matrix(), *scan.random,
+               concepts_of(*scan.random, images, labels, options), each_alone(scan.dictionary.spec.n), options,
                report);
   adjust(report.tests);
   return report;

@@ -75,18 +75,40 @@ Wanted wanted_concepts(const std::vector<std::string>& words, const ImageSource&
   return wanted;
 }
 
-/// The run's autoencoders with every k that is asked for, and the tap of each.
+/// Autoencoders that are looked at in the same passes, and the tap of each.
 struct Targets {
   std::vector<SaeFile> saes;
   std::vector<RunTap> taps;
+  int64_t bytes = 0;  ///< of what is kept of the images, at most
 };
 
-Targets targets_of(ScanInput& input, const std::vector<int64_t>& ks) {
-  Targets targets;
+/// Divides autoencoders so that the scores of each part fit into memory. `bytes` each.
+class Divider {
+ public:
+  explicit Divider(int64_t most) : most_(most) {}
+  void add(SaeFile sae, const RunTap& tap, int64_t bytes) {
+    if (parts_.empty() || parts_.back().bytes + bytes > most_) parts_.emplace_back();
+    parts_.back().saes.push_back(std::move(sae));
+    parts_.back().taps.push_back(tap);
+    parts_.back().bytes += bytes;
+  }
+  std::vector<Targets> parts() { return std::move(parts_); }
+
+ private:
+  int64_t most_;
+  std::vector<Targets> parts_;
+};
+
+/// The run's autoencoders with every k that is asked for.
+std::vector<Targets> divided(ScanInput& input, const Options& o, int64_t max_memory) {
+  constexpr int64_t kUsualMemory = int64_t{4} << 30;
+  Divider divider(max_memory > 0 ? max_memory : kUsualMemory);
   for (size_t i = 0; i < input.saes.size(); ++i) {
     SaeFile& sae = input.saes[i];
     const SaeParameters& p = sae.parameters;
-    for (const int64_t k : ks) {
+    const int64_t units = sae.spec.n + o.random_rows + sae.spec.d;
+    const int64_t bytes = input.run.images->size() * units * static_cast<int64_t>(sizeof(ImageScore));
+    for (const int64_t k : o.scan.ks) {
       if (k > sae.spec.n)
         throw InputError(fmt::format("--k {} is more than the {} latents of {}", k, sae.spec.n, sae.tap));
       SaeFile other{sae.spec,
@@ -95,14 +117,11 @@ Targets targets_of(ScanInput& input, const std::vector<int64_t>& ks) {
                     sae.model_sha256,
                     sae.preprocess};
       other.spec.k = k;
-      targets.saes.push_back(std::move(other));
-      targets.taps.push_back(input.run.taps[i]);
+      divider.add(std::move(other), input.run.taps[i], bytes);
     }
-    if (!ks.empty()) continue;
-    targets.saes.push_back(std::move(sae));
-    targets.taps.push_back(input.run.taps[i]);
+    if (o.scan.ks.empty()) divider.add(std::move(sae), input.run.taps[i], bytes);
   }
-  return targets;
+  return divider.parts();
 }
 
 BranchScanOptions scan_options_of(const Options& o, const ScanInput& input, const Wanted& wanted,
@@ -130,7 +149,8 @@ Json about_of(const Options& o, const ScanInput& input, const RunTap& tap, const
   Json about = about_scan(input.run, tap, k, seed, images);
   const auto layers = tap_layers(scan.branches);
   about["layer"] = layers.size() == 1 ? Json(layers.front()) : Json(layers);
-  about["random_dictionary"] = {{"latents", scan.dictionary.spec.n}, {"k", scan.dictionary.spec.k}};
+  if (scan.random)
+    about["random_dictionary"] = {{"latents", scan.dictionary.spec.n}, {"k", scan.dictionary.spec.k}};
   about["options"] = {{"colour-limit", o.colour_limit}, {"orientation-limit", o.orientation_limit}};
   about["labels"] = input.labels.synsets ? Json("WordNet 3.0") : Json(input.labels.missing);
   return about;
@@ -164,28 +184,30 @@ void run(const Context& context, const Options& o) {
   ScanInput input = open_scan(o.scan);
   const Wanted wanted = wanted_concepts(o.concepts, *input.run.images);
   if (!input.labels.synsets && !wanted.synsets.empty()) info("no animals, no dogs: " + input.labels.missing);
-  const Targets targets = targets_of(input, o.scan.ks);
+  const std::vector<Targets> parts = divided(input, o, context.common.max_memory);
   const Device device = open_device(context.common);
   const auto seed = static_cast<uint64_t>(context.common.seed);
   const BranchScanOptions scan_options = scan_options_of(o, input, wanted, seed);
-  BranchScans scans;
-  {
-    ScanProgress progress(context, "branches", std::ssize(input.options.images), scan_options.passes());
-    scans = scan_branches(device, input.run.graph, *input.run.images, targets.saes, scan_options,
-                          [&] { return progress.next_pass(); });
-  }
-  check_stop();
-  warn_of_skipped(scans.skipped);
   const BranchReportOptions options = report_options(o, wanted, seed, device.backend().threads());
-  Json taps = Json::array();
-  for (size_t i = 0; i < targets.saes.size(); ++i) {
-    taps.push_back(
-        finish(context, o, input, targets.taps[i], targets.saes[i], scans, scans.scans[i], options));
+  ScanProgress progress(context, "branches", std::ssize(input.options.images),
+                        scan_options.passes() * std::ssize(parts));
+  Json taps = Json::array(), skipped;
+  int64_t images = 0;
+  for (const Targets& part : parts) {
+    const BranchScans scans = scan_branches(device, input.run.graph, *input.run.images, part.saes, scan_options,
+                                            [&] { return progress.next_pass(); });
     check_stop();
+    if (taps.empty()) warn_of_skipped(scans.skipped);
+    skipped = skipped_json(scans.skipped);
+    images = scans.images;
+    for (size_t i = 0; i < part.saes.size(); ++i) {
+      taps.push_back(finish(context, o, input, part.taps[i], part.saes[i], scans, scans.scans[i], options));
+      check_stop();
+    }
   }
   context.out.json({{"run", input.run.folder.string()},
-                    {"images", scans.images},
-                    {"skipped", skipped_json(scans.skipped)},
+                    {"images", images},
+                    {"skipped", std::move(skipped)},
                     {"taps", std::move(taps)}});
 }
 
