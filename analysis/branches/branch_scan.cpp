@@ -76,7 +76,8 @@ class Passes {
     originals(next_pass());
     if (options_.colour && !result_.stopped) variant(ImageVariant::kGrey, next_pass());
     if (options_.orientation && !result_.stopped) variant(ImageVariant::kMirrored, next_pass());
-    const bool shares = std::ranges::any_of(branches_, [](const auto& branches) { return branches.size() > 1; });
+    const bool shares =
+        std::ranges::any_of(branches_, [](const auto& branches) { return branches.size() > 1; });
     if (options_.causal && shares && !result_.stopped) causal(next_pass());
     return std::move(result_);
   }
@@ -95,19 +96,14 @@ class Passes {
     std::vector<SaeFile> all;
     roles_.clear();
     for (size_t i = 0; i < saes_.size(); ++i) {
-      const SaeFile& sae = saes_[i];
-      all.push_back({sae.spec, copy_of(sae.parameters), sae.tap, sae.model_sha256, sae.preprocess});
+      all.push_back(copy_with_k(saes_[i], saes_[i].spec.k));
       roles_.push_back({i, false});
       if (branches_[i].size() < 2) continue;
-      all.push_back(random_dictionary(sae, options_.random_rows, options_.seed));
+      all.push_back(random_dictionary(saes_[i], options_.random_rows, options_.seed));
       roles_.push_back({i, true});
     }
     return all;
   }
-  static SaeParameters copy_of(const SaeParameters& p) {
-    return {p.w.clone(), p.w_dec.clone(), p.b_enc.clone(), p.b_pre.clone(), p.scale};
-  }
-
   void make_scans(const CodePass& pass, const std::vector<SaeFile>& all) {
     for (size_t target = 0; target < all.size(); ++target) {
       const int64_t positions = pass.tokens_per_image(target);
@@ -184,8 +180,7 @@ class Passes {
           const auto [i, random] = roles_[batch.sae];
           BranchScan& scan = result_.scans[i];
           add_images(*changed(random ? *scan.random : scan.latents), batch, batch.values, batch.indices);
-          if (!random && tells_neurons(i))
-            NeuronCodes(saes_[i].spec.d).add(*changed(*scan.neurons), batch);
+          if (!random && tells_neurons(i)) NeuronCodes(saes_[i].spec.d).add(*changed(*scan.neurons), batch);
         },
         callbacks);
     result_.stopped = read.stopped;
@@ -227,6 +222,18 @@ class Passes {
 };
 
 }  // namespace
+
+SaeFile copy_with_k(const SaeFile& sae, int64_t k) {
+  const auto copy = [](const HostTensor& tensor) { return tensor.empty() ? HostTensor() : tensor.clone(); };
+  const SaeParameters& p = sae.parameters;
+  SaeFile result{sae.spec,
+                 {copy(p.w), copy(p.w_dec), copy(p.b_enc), copy(p.b_pre), p.scale},
+                 sae.tap,
+                 sae.model_sha256,
+                 sae.preprocess};
+  result.spec.k = k;
+  return result;
+}
 
 BranchScans scan_branches(const Device& device, const Graph& graph, const ImageSource& images,
                           const std::vector<SaeFile>& saes, const BranchScanOptions& options,

@@ -14,6 +14,9 @@
 
 namespace branchsae {
 
+/// A copy of an autoencoder that keeps k latents of a token.
+SaeFile copy_with_k(const SaeFile& sae, int64_t k);
+
 /// One kind of unit on the same images; grey and mirrored only for each unit's best images (scan_variant).
 struct SubjectScores {
   ImageScores original;
@@ -27,10 +30,10 @@ struct BranchScan {
   /// The tap's channels, shared by autoencoders of one tap. This, the next two and the shares below are there
   /// only where the tap has several branches.
   std::shared_ptr<SubjectScores> neurons = {};
-  SaeFile dictionary = {};  ///< random_dictionary()
+  SaeFile dictionary = {};                   ///< random_dictionary()
   std::optional<SubjectScores> random = {};  ///< its latents
-  std::vector<double> channel_energy = {};      ///< [d] mean over tokens of x_c^2, unscaled
-  std::vector<float> channel_mean = {};         ///< [d]
+  std::vector<double> channel_energy = {};   ///< [d] mean over tokens of x_c^2, unscaled
+  std::vector<float> channel_mean = {};      ///< [d]
   std::optional<LatentBranchValues> evidence = {}, causal = {};
 };
 

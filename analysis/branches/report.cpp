@@ -172,8 +172,8 @@ BranchReport branch_report(const SaeFile& sae, const BranchScan& scan, const Ima
   test_subject("neurons", basis.matrix(), *scan.neurons, concepts_of(*scan.neurons, images, labels, options),
                each_alone(sae.spec.d), options, report);
   test_subject("random dictionary", scan.dictionary.parameters.w.matrix(), *scan.random,
-               concepts_of(*scan.random, images, labels, options), each_alone(scan.dictionary.spec.n), options,
-               report);
+               concepts_of(*scan.random, images, labels, options), each_alone(scan.dictionary.spec.n),
+               options, report);
   adjust(report.tests);
   return report;
 }

@@ -105,19 +105,12 @@ std::vector<Targets> divided(ScanInput& input, const Options& o, int64_t max_mem
   Divider divider(max_memory > 0 ? max_memory : kUsualMemory);
   for (size_t i = 0; i < input.saes.size(); ++i) {
     SaeFile& sae = input.saes[i];
-    const SaeParameters& p = sae.parameters;
     const int64_t units = sae.spec.n + o.random_rows + sae.spec.d;
     const int64_t bytes = input.run.images->size() * units * static_cast<int64_t>(sizeof(ImageScore));
     for (const int64_t k : o.scan.ks) {
       if (k > sae.spec.n)
         throw InputError(fmt::format("--k {} is more than the {} latents of {}", k, sae.spec.n, sae.tap));
-      SaeFile other{sae.spec,
-                    {p.w.clone(), p.w_dec.clone(), p.b_enc.clone(), p.b_pre.clone(), p.scale},
-                    sae.tap,
-                    sae.model_sha256,
-                    sae.preprocess};
-      other.spec.k = k;
-      divider.add(std::move(other), input.run.taps[i], bytes);
+      divider.add(copy_with_k(sae, k), input.run.taps[i], bytes);
     }
     if (o.scan.ks.empty()) divider.add(std::move(sae), input.run.taps[i], bytes);
   }
@@ -194,8 +187,8 @@ void run(const Context& context, const Options& o) {
   Json taps = Json::array(), skipped;
   int64_t images = 0;
   for (const Targets& part : parts) {
-    const BranchScans scans = scan_branches(device, input.run.graph, *input.run.images, part.saes, scan_options,
-                                            [&] { return progress.next_pass(); });
+    const BranchScans scans = scan_branches(device, input.run.graph, *input.run.images, part.saes,
+                                            scan_options, [&] { return progress.next_pass(); });
     check_stop();
     if (taps.empty()) warn_of_skipped(scans.skipped);
     skipped = skipped_json(scans.skipped);

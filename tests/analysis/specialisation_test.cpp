@@ -88,8 +88,9 @@ TEST_CASE("intervals: placements and their covariance by their definition, ties 
     others += (pa.others[i] - pa.auroc) * (pb.others[i] - pb.auroc) / 3;
   }
   CHECK(auroc_covariance(pa, pb) == doctest::Approx(labelled / 4 + others / 4));
-  CHECK(std::isnan(auroc_covariance(placements(a, std::vector<uint8_t>{1, 0, 0, 0, 0, 0, 0, 0}), pa)) ==
-        true);
+  const Placements one = placements(a, std::vector<uint8_t>{1, 0, 0, 0, 0, 0, 0, 0});
+  CHECK(std::isnan(auroc_covariance(one, one)));
+  CHECK_THROWS_AS(auroc_covariance(one, pa), ShapeError);
 }
 
 TEST_CASE("intervals: 95 % of samples hold the truth") {
