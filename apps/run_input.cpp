@@ -70,6 +70,15 @@ std::shared_ptr<const ClassList> open_run_classes(const RunInfo& info, const Gra
   return open_class_list(input, graph);
 }
 
+RunInfo read_single_run(const std::filesystem::path& folder) {
+  RunInfo info = read_run(folder);
+  if (!info.members.empty()) {
+    throw InputError(fmt::format("'{0}' is a sweep of {1} runs; give one of them, such as {0}/sweep/{2}",
+                                 folder.string(), info.members.size(), info.members.front().name));
+  }
+  return info;
+}
+
 OpenedRun open_run(const RunArguments& arguments) {
   if (arguments.run.empty()) throw InputError("RUN is missing: give a folder that `branchsae train` wrote");
   if (!arguments.images.empty() && !arguments.images_option.empty()) {
@@ -77,12 +86,7 @@ OpenedRun open_run(const RunArguments& arguments) {
   }
   OpenedRun opened;
   opened.folder = arguments.run;
-  opened.info = read_run(opened.folder);
-  if (!opened.info.members.empty()) {
-    throw InputError(fmt::format("'{0}' is a sweep of {1} runs; give one of them, such as {0}/sweep/{2}",
-                                 arguments.run, opened.info.members.size(),
-                                 opened.info.members.front().name));
-  }
+  opened.info = read_single_run(opened.folder);
   opened.taps = opened.info.taps;
   if (!arguments.taps.empty()) {
     opened.taps.clear();

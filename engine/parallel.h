@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <exception>
+#include <mutex>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -10,12 +12,21 @@
 namespace branchsae {
 
 /// work(i) for every i in [0, count), this thread taking part; which thread takes which piece is open, so
-/// that a result must not depend on it. The work must not throw.
+/// that a result must not depend on it. What a piece throws is thrown here when all threads have ended; no
+/// further pieces are begun.
 template <class Work>
 void on_threads(int threads, int64_t count, const Work& work) {
   std::atomic<int64_t> next{0};
+  std::mutex mutex;
+  std::exception_ptr failure;
   const auto take = [&] {
-    for (int64_t i = next++; i < count; i = next++) work(i);
+    try {
+      for (int64_t i = next++; i < count; i = next++) work(i);
+    } catch (...) {
+      next = count;
+      const std::lock_guard lock(mutex);
+      if (!failure) failure = std::current_exception();
+    }
   };
   std::vector<std::thread> others;
   try {
@@ -24,6 +35,7 @@ void on_threads(int threads, int64_t count, const Work& work) {
   }
   take();
   for (std::thread& thread : others) thread.join();
+  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace branchsae

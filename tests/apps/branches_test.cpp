@@ -76,7 +76,7 @@ TEST_CASE("branches writes shares that sum to one, nulls and tests, and prints w
   CAPTURE(result.err);
   REQUIRE(result.code == 0);
   CHECK(contains(result.out, (out / "mixed4d" / "branches.json").string()));
-  for (const char* part : {"evidence", "causal", "most enriched", "odds ratio", "orientation", "animal"})
+  for (const char* part : {"evidence", "causal", "most enriched", "left out: animal", "orientation", "bird"})
     CHECK(contains(result.out, part));
 
   const auto document = json_file(out / "mixed4d" / "branches.json");
@@ -104,7 +104,7 @@ TEST_CASE("branches writes shares that sum to one, nulls and tests, and prints w
     CHECK(latent["density"] > 0);
     CHECK(sum_of(latent["evidence"]) == doctest::Approx(1).epsilon(1e-4));
     CHECK(latent["causal"].size() == 4);
-    CHECK(latent["concepts"]["animal"].is_boolean());
+    CHECK(latent["concepts"]["bird"].is_boolean());
   }
   CHECK(live == document["live"]);
   std::set<std::string> subjects, families;
@@ -135,7 +135,7 @@ TEST_CASE("branches: a tap of one branch has concepts but no shares; joined laye
   const auto& one = document["taps"][0];
   CHECK(one["branches"] == nlohmann::json({"5x5"}));
   CHECK(one["tests"].empty());
-  CHECK(one["concepts"].contains("animal"));
+  CHECK(one["concepts"].contains("bird"));
   CHECK_FALSE(one.contains("latents"));
   CHECK_FALSE(fs::exists(out / "mixed4c.5x5" / "branches.svg"));
   const auto& joined = document["taps"][1];
