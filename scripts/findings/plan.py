@@ -120,10 +120,9 @@ def analysis(settings):
     def add(name, command, runs, images, *extra):
         steps.append(analysis_step(settings, name, (command, *map(str, runs), *extra), images))
 
+    asked = ("--no-causal", "--max-memory", "4GiB", "--concepts")  # what no claim asks would cost passes
     for k in settings.ks:
-        # What the claims do not ask costs passes: once, at the largest k.
-        extra = () if k == settings.ks[-1] else ("--concepts", "animal,dog,bird,colour", "--no-causal")
-        add(f"branches-k{k}", "branches", (member(settings, "layers", k), ), photos, *extra)
+        add(f"branches-k{k}", "branches", (member(settings, "layers", k), ), photos, *asked, "animal,dog,bird,colour")
     for k in settings.match_ks:
         run = member(settings, "layers", k)
         if settings.pairs():
@@ -135,8 +134,8 @@ def analysis(settings):
     if has_joined(settings):
         add("joined", "match", (run_folder(settings, "joined"), ), photos)
     for k in settings.full_ks if settings.has_more_than_photos() else ():
-        add(f"branches-all-k{k}", "branches", (member(settings, "layers", k), ), everything, "--concepts",
-            "animal,dog,bird", "--no-causal")
+        add(f"branches-all-k{k}", "branches", (member(settings, "layers", k), ), everything, *asked,
+            "animal,dog,bird")
     return steps
 
 
