@@ -67,7 +67,9 @@ def parse(arguments):
                         help="latents a channel of the joined layers' autoencoder; 0: none")
     parser.add_argument("--batch", type=int, default=defaults.batch)
     parser.add_argument("--threads", type=int, default=defaults.threads)
-    parser.add_argument("--steps", type=words, help="run these only, as eval-k8,branches-k8; the page lists their names")
+    parser.add_argument("--steps",
+                        type=words,
+                        help="run these only, as eval-k8,branches-k8; the page lists their names")
     parser.add_argument("--page-only", action="store_true", help="run nothing; write the page from what is there")
     return parser, parser.parse_args(arguments)
 
@@ -83,10 +85,21 @@ def checked(parser, a):
         parser.error(
             f"--second-seed takes layers of --layers; not among them: {sorted(set(a.second_seed) - set(a.layers))}")
     images = tuple(path.resolve() for path in a.images)
-    return plan.Settings(program=a.branchsae.resolve(), model=a.model.resolve(), images=images, work=a.work.resolve(),
-                         photos=images[:1], layers=a.layers, ks=a.k, full_ks=a.full_k, match_ks=a.match_k,
-                         second_seed=a.second_seed, tokens=a.tokens, positions=a.positions, batch=a.batch,
-                         joined_expansion=a.joined_expansion, threads=a.threads)
+    return plan.Settings(program=a.branchsae.resolve(),
+                         model=a.model.resolve(),
+                         images=images,
+                         work=a.work.resolve(),
+                         photos=images[:1],
+                         layers=a.layers,
+                         ks=a.k,
+                         full_ks=a.full_k,
+                         match_ks=a.match_k,
+                         second_seed=a.second_seed,
+                         tokens=a.tokens,
+                         positions=a.positions,
+                         batch=a.batch,
+                         joined_expansion=a.joined_expansion,
+                         threads=a.threads)
 
 
 def chosen_steps(parser, a, settings):

@@ -75,10 +75,12 @@ def whole_layers(results, question):
     cells = []
     for k, layer in control:
         says = rules.judge(effects[k, layer, branch], [effects[k, layer, other] for other in others(branch)],
-                           [direct[k, layer, other] for other in others(branch)], yardstick=control[k, layer])
+                           [direct[k, layer, other] for other in others(branch)],
+                           yardstick=control[k, layer])
         cells.append(rules.Cell(layer, k, says, effects[k, layer, branch]))
-    how = (f"latents of whole layers, {question.images}: share of the decoder in {branch}, those of {concept} against "
-           "the others")
+    how = (
+        f"latents of whole layers, {question.images}: share of the decoder in {branch}, those of {concept} against "
+        "the others")
     correction = ("permutation within densities, two-sided; Benjamini-Hochberg over "
                   f"{len(effects)} (layers, k, branches)")
     test = Test(question.claim, question.text, how, "AUROC", correction, tuple(cells))
@@ -125,20 +127,26 @@ def own_autoencoders(results, question):
 
 
 def agreement(entry, branch):
-    """What a matching (an entry of match.json's similarities, or of the joined layers' between) says of one branch."""
+    """What a matching (an entry of match.json's similarities, or of the joined layers' between) says of one branch.
+"""
     return next((one for one in (entry or {}).get("agreement") or [] if one.get("branch") == branch), {})
 
 
 def keeps_branch(matchings, branch, how):
-    """Are like latents of two layers both in the branch more often than chance? Also wanted: more pairs of one branch, of
-    the four, than when branches are exchanged among latents of equal density. matchings: {(k, "layer, layer"): entry
-    or None}."""
+    """Are like latents of two layers both in the branch more often than chance? Also wanted: more pairs of one
+    branch, of the four, than when branches are exchanged among latents of equal density. matchings: {(k, "layer,
+    layer"): entry or None}."""
     found = {at: agreement(entry, branch) for at, entry in matchings.items()}
     effects = statistics.with_q({at: odds_of(entry) for at, entry in found.items()})
     same = statistics.with_q({at: excess(entry) for at, entry in found.items()})
-    control = statistics.with_q({at: excess((entry or {}).get("random_dictionary")) for at, entry in matchings.items()})
-    cells = [rules.Cell(where, k, rules.judge(effects[k, where], direct=[same[k, where]], control=control[k, where]),
-                        effects[k, where]) for k, where in found]
+    control = statistics.with_q({
+        at: excess((entry or {}).get("random_dictionary"))
+        for at, entry in matchings.items()
+    })
+    cells = [
+        rules.Cell(where, k, rules.judge(effects[k, where], direct=[same[k, where]], control=control[k, where]),
+                   effects[k, where]) for k, where in found
+    ]
     correction = f"Fisher's exact test; Benjamini-Hochberg over {len(found)} (pairs of layers, k)"
     return Test("C5", C5, how, "odds ratio", correction, tuple(cells), logarithm=True)
 
@@ -148,8 +156,13 @@ def odds_of(entry):
     (both, first), (second, _) = entry.get("in_branch") or ((0, 0), (0, 0))
     if entry.get("odds_ratio") is None or both + first == 0 or both + second == 0:
         return None
-    return Effect(entry["odds_ratio"], entry.get("low"), entry.get("high"), entry.get("fisher_p"), None,
-                  entry.get("pairs"), null=1.0)
+    return Effect(entry["odds_ratio"],
+                  entry.get("low"),
+                  entry.get("high"),
+                  entry.get("fisher_p"),
+                  None,
+                  entry.get("pairs"),
+                  null=1.0)
 
 
 def excess(entry):
@@ -157,19 +170,26 @@ def excess(entry):
     same, expected = (entry or {}).get("same_branch"), (entry or {}).get("expected_same")
     if same is None or expected is None:
         return None
-    return Effect(same - expected, same - expected, same - expected, entry.get("permutation_p"), n=entry.get("pairs"))
+    return Effect(same - expected,
+                  same - expected,
+                  same - expected,
+                  entry.get("permutation_p"),
+                  n=entry.get("pairs"))
 
 
 SIMILARITIES = ("correlation", "class profile")
 
 
 def kept_branches(results):
-    """C5 by every route: [(Test, {(k, where): entry})]. Neighbouring layers matched by each similarity; features of the
-    joined layers that live in two neighbouring ones."""
+    """C5 by every route: [(Test, {(k, where): entry})]. Neighbouring layers matched by each similarity; features of
+    the joined layers that live in two neighbouring ones."""
     settings, routes = results.settings, []
     for similarity in SIMILARITIES:
-        matchings = {(k, f"{a}, {b}"): results.matching(f"match-k{k}", a, b, similarity)
-                     for k in settings.match_ks for a, b in settings.pairs()}
+        matchings = {
+            (k, f"{a}, {b}"): results.matching(f"match-k{k}", a, b, similarity)
+            for k in settings.match_ks
+            for a, b in settings.pairs()
+        }
         routes.append((f"pairs of latents of neighbouring layers, each other's best by {similarity}: both in 5x5?",
                        matchings))
     joined = {(settings.ks[-1], f"{a}, {b}"): results.joined(a, b) for a, b in settings.pairs()}
@@ -192,8 +212,8 @@ def by_shares(results, branch="5x5"):
 
 
 def by_enrichment(results, branch="5x5"):
-    """C5 with latents named by the branch whose share is largest beside its number of channels: by share alone the branch
-    with most channels dominates nearly all of them."""
+    """C5 with latents named by the branch whose share is largest beside its number of channels: by share alone the
+    branch with most channels dominates nearly all of them."""
     settings, odds, same = results.settings, {}, {}
     for k in settings.match_ks:
         for a, b in settings.pairs():
@@ -201,11 +221,17 @@ def by_enrichment(results, branch="5x5"):
             odds[k, f"{a}, {b}"] = statistics.mantel_haenszel(two_by_two(names, strata, branch))
             same[k, f"{a}, {b}"] = statistics.agreement_beyond_chance(names, strata)
     odds, same = statistics.with_q(odds), statistics.with_q(same)
-    cells = tuple(rules.Cell(where, k, rules.judge(effect, direct=[same[k, where]]), effect)
-                  for (k, where), effect in odds.items())
-    test = Test("C5", C5, f"the same pairs: both most enriched in {branch}?", "odds ratio",
+    cells = tuple(
+        rules.Cell(where, k, rules.judge(effect, direct=[same[k, where]]), effect)
+        for (k, where), effect in odds.items())
+    test = Test("C5",
+                C5,
+                f"the same pairs: both most enriched in {branch}?",
+                "odds ratio",
                 f"Mantel and Haenszel's chi-square within densities; Benjamini-Hochberg over {len(odds)} "
-                "(pairs of layers, k)", cells, logarithm=True)
+                "(pairs of layers, k)",
+                cells,
+                logarithm=True)
     return test, same
 
 

@@ -3,8 +3,8 @@ from findings import claims, figures, plan, statistics
 from findings.concept_sections import save_figure
 from findings.tables import MISSING, figure, probability, table, with_interval
 
-COLUMNS = ("layers", ">k", "by", ">pairs", ">5x5: odds ratio", ">Fisher p", ">kappa", ">Cramér's V", ">Spearman of s (p)",
-           ">same branch / exchanged", ">p", ">random dictionary", ">hold on other half")
+COLUMNS = ("layers", ">k", "by", ">pairs", ">5x5: odds ratio", ">Fisher p", ">kappa", ">Cramér's V",
+           ">Spearman of s (p)", ">same branch / exchanged", ">p", ">random dictionary", ">hold on other half")
 
 
 def matches(results, routes, page):
@@ -13,16 +13,18 @@ def matches(results, routes, page):
     for (test, matchings), by in zip(routes, (*claims.SIMILARITIES, "joined")):
         for cell in test.cells:
             rows += row(matchings[cell.k, cell.where], cell.where, cell.k, by, cell.says)
-    ceiling = [one for k in results.settings.match_ks for tap in results.settings.second_seed
-               for by in claims.SIMILARITIES
-               for one in row(results.matching(f"seeds-k{k}", tap, tap, by), tap, k, by, "ceiling")]
-    text = (f"## C5: {claims.C5}\n\n"
-            "Two latents are a pair when each is the other's best and their similarity is above the 99.9th percentile of "
-            "pairs of shuffled images; features of the joined layers are pairs with themselves. Odds ratio: of being "
-            "dominated by 5x5 on both sides. kappa: agreement of the four branches beyond chance. same branch: how many "
-            "pairs, and how many on average when branches are exchanged among latents of equal density; the same with "
-            "the decoders of a random dictionary. hold: pairs of the even images that are above the threshold on the "
-            "odd ones. Two seeds of one layer are the ceiling.\n\n")
+    ceiling = [
+        one for k in results.settings.match_ks for tap in results.settings.second_seed for by in claims.SIMILARITIES
+        for one in row(results.matching(f"seeds-k{k}", tap, tap, by), tap, k, by, "ceiling")
+    ]
+    text = (
+        f"## C5: {claims.C5}\n\n"
+        "Two latents are a pair when each is the other's best and their similarity is above the 99.9th percentile of "
+        "pairs of shuffled images; features of the joined layers are pairs with themselves. Odds ratio: of being "
+        "dominated by 5x5 on both sides. kappa: agreement of the four branches beyond chance. same branch: how many "
+        "pairs, and how many on average when branches are exchanged among latents of equal density; the same with "
+        "the decoders of a random dictionary. hold: pairs of the even images that are above the threshold on the "
+        "odd ones. Two seeds of one layer are the ceiling.\n\n")
     if not rows:
         return text + "Not measured.\n"
     return text + chart(results, routes, page) + table((*COLUMNS, "says"), rows + ceiling)
@@ -34,25 +36,34 @@ def row(entry, where, k, by, says):
     if not mine:
         return []
     interval = statistics.Effect(mine.get("odds_ratio"), mine.get("low"), mine.get("high"), null=1.0)
-    halves, control = entry.get("split_halves") or {}, claims.excess(entry.get("random_dictionary"))
-    random = entry.get("random_dictionary") or {}
+    spearman = f"{figure(mine.get('spearman'), 2)} ({probability(mine.get('spearman_p'))})"
+    beside = [same_branch(mine), probability(mine.get("permutation_p")), same_branch(entry.get("random_dictionary"))]
+    halves = entry.get("split_halves") or {}
+    held = f"{figure(halves.get('hold'))} of {figure(halves.get('matched'))}" if halves else MISSING
     return [(where, k, by, figure(mine.get("pairs")), with_interval(interval, 2), probability(mine.get("fisher_p")),
-             figure(mine.get("kappa"), 2), figure(mine.get("cramers_v"), 2),
-             f"{figure(mine.get('spearman'), 2)} ({probability(mine.get('spearman_p'))})",
-             f"{figure(mine.get('same_branch'))} / {figure(mine.get('expected_same'))}",
-             probability(mine.get("permutation_p")),
-             f"{figure(random.get('same_branch'))} / {figure(random.get('expected_same'))}" if control else MISSING,
-             f"{figure(halves.get('hold'))} of {figure(halves.get('matched'))}" if halves else MISSING, says)]
+             figure(mine.get("kappa"), 2), figure(mine.get("cramers_v"), 2), spearman, *beside, held, says)]
+
+
+def same_branch(entry):
+    """Pairs of one branch, and how many exchange gives."""
+    if not entry or entry.get("same_branch") is None:
+        return MISSING
+    return f"{figure(entry['same_branch'])} / {figure(entry.get('expected_same'))}"
 
 
 def chart(results, routes, page):
     """Odds ratios of all four branches, by the first similarity."""
     _, matchings = routes[0]
     rows = [f"{a}, {b}" for a, b in results.settings.pairs()]
-    panels = [(f"k = {k}", [(where, {branch: claims.odds_of(claims.agreement(matchings[k, where], branch))
-                                     for branch in plan.BRANCHES}) for where in rows])
-              for k in results.settings.match_ks]
-    drawn = figures.forest("Are both of a pair in the branch?", "odds ratio, 95 % interval", 1.0, panels, logarithm=True)
+    panels = [(f"k = {k}", [(where, {
+        branch: claims.odds_of(claims.agreement(matchings[k, where], branch))
+        for branch in plan.BRANCHES
+    }) for where in rows]) for k in results.settings.match_ks]
+    drawn = figures.forest("Are both of a pair in the branch?",
+                           "odds ratio, 95 % interval",
+                           1.0,
+                           panels,
+                           logarithm=True)
     return save_figure(page, "c5-pairs.svg", drawn, "odds ratios of pairs that share a branch, by layers and k")
 
 
@@ -68,9 +79,10 @@ def other_ways(enriched, same, shares):
                          probability(other.effect.q) if other.effect else MISSING, other.says))
     if not rows:
         return ""
-    columns = ("layers", ">k", ">pairs", ">5x5 most enriched: odds ratio", ">q", ">pairs of one branch beyond chance",
-               ">q", "says", ">Spearman of 5x5 shares", ">q", "says")
-    return ("### The same pairs, asked otherwise\n\nWhere nearly every latent's largest share is that of the branch with most "
-            "channels, few pairs can speak above. Here a latent belongs to the branch whose share is largest beside its "
-            "number of channels (odds ratio within tenths of density), and the shares themselves are correlated.\n\n" +
-            table(columns, rows))
+    columns = ("layers", ">k", ">pairs", ">5x5 most enriched: odds ratio", ">q",
+               ">pairs of one branch beyond chance", ">q", "says", ">Spearman of 5x5 shares", ">q", "says")
+    return (
+        "### The same pairs, asked otherwise\n\nWhere nearly every latent's largest share is that of the branch "
+        "with most channels, few pairs can speak above. Here a latent belongs to the branch whose share is largest beside its "
+        "number of channels (odds ratio within tenths of density), and the shares themselves are correlated.\n\n" +
+        table(columns, rows))

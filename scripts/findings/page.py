@@ -7,8 +7,10 @@ def questions(settings):
     """What is asked of features of a concept, over which images."""
     photos = {k: f"branches-k{k}" for k in settings.ks}
     everything = {k: f"branches-all-k{k}" for k in settings.full_ks}
-    asked = [claims.Question("C1", claims.C1, "animal", "5x5", photos, "photos"),
-             claims.Question("C4", claims.C4, "colour", "1x1", photos, "photos")]
+    asked = [
+        claims.Question("C1", claims.C1, "animal", "5x5", photos, "photos"),
+        claims.Question("C4", claims.C4, "colour", "1x1", photos, "photos")
+    ]
     if settings.has_more_than_photos():
         asked.insert(1, claims.Question("C1", claims.C1, "animal", "5x5", everything, "all images"))
     return asked
@@ -22,17 +24,27 @@ def write(settings, results, path):
     enriched, same = claims.by_enrichment(results)
     more = [enriched, claims.by_shares(results)]
     tests = [one.test for pair in asked for one in pair] + [test for test, _ in kept] + more
-    parts = [head(settings, results), summary(tests), "## Rules of the verdicts\n\n" + rules.RULES,
-             sections.training(results)]
+    parts = [
+        head(settings, results),
+        summary(tests), "## Rules of the verdicts\n\n" + rules.RULES,
+        sections.training(results)
+    ]
     title = None
     for layers, own in asked:
         if title != (title := f"## {layers.question.claim}: {layers.question.text}\n"):
             parts.append(title)
-        parts += [concept_sections.whole_layers(results, layers, path),
-                  concept_sections.own_autoencoders(results, own, path)]
-    parts += [match_section.matches(results, kept, path),
-              match_section.other_ways(enriched, same, more[1]), sections.other_concepts(results), sections.neurons(results),
-              sections.limits(), steps_table(settings)]
+        parts += [
+            concept_sections.whole_layers(results, layers, path),
+            concept_sections.own_autoencoders(results, own, path)
+        ]
+    parts += [
+        match_section.matches(results, kept, path),
+        match_section.other_ways(enriched, same, more[1]),
+        sections.other_concepts(results),
+        sections.neurons(results),
+        sections.limits(),
+        steps_table(settings)
+    ]
     runner.write_text(path, "\n".join(part for part in parts if part))
 
 
@@ -116,6 +128,7 @@ def steps_table(settings):
     rows = [(step.name, f"`branchsae {step.arguments[0]}`", duration(runner.seconds_of(settings, step)),
              runner.version_of(settings, step) or MISSING) for step in plan.all_steps(settings)]
     return (
-        "## Steps\n\nWall time of each call of the program, whatever else the machine did; of a run that was stopped and resumed its "
-        "last part. All taps and k of `train-layers` train in one pass.\n\n"
-        + table(("step", "command", ">time", "version"), rows))
+        "## Steps\n\nWall time of each call of the program, whatever else the machine did; of a run that was "
+        "stopped and resumed its "
+        "last part. All taps and k of `train-layers` train in one pass.\n\n" + table(
+            ("step", "command", ">time", "version"), rows))

@@ -62,8 +62,8 @@ def out_folder(settings, name):
 def training_step(settings, name, taps, images, extra, about):
     folder = run_folder(settings, name)
     arguments = ("train", str(settings.model), *map(str, images), "--tap", ",".join(taps), *extra, "--batch",
-                 str(settings.batch),
-                 "--holdout", str(settings.holdout), "--buffer-tokens", "65536", "--max-memory", "6GiB", "--threads",
+                 str(settings.batch), "--holdout",
+                 str(settings.holdout), "--buffer-tokens", "65536", "--max-memory", "6GiB", "--threads",
                  str(settings.threads), "--checkpoint-every", "15min", "--no-progress", "--out", str(folder))
     return Step(f"train-{name}", arguments, run=folder, about=about)
 
@@ -71,25 +71,25 @@ def training_step(settings, name, taps, images, extra, about):
 def training(settings):
     """Autoencoders of every layer and branch at every k from one pass; a second seed; the joined layers, which are
     wide, on the photos only."""
-
     def sweep(ks):
         return "--sweep", "k=" + ",".join(map(str, ks))
 
     sampled = ("--tokens", str(settings.tokens), "--positions-per-image", str(settings.positions))
     steps = [
         training_step(settings, "layers", settings.taps(), settings.images,
-                      (*sampled, *sweep(settings.ks), "--seed", "0"), "the whole of each layer and its four branches")
+                      (*sampled, *sweep(settings.ks), "--seed", "0"),
+                      "the whole of each layer and its four branches")
     ]
     if settings.second_seed and settings.match_ks:
         steps.append(
             training_step(settings, "second", settings.second_seed, settings.images,
                           (*sampled, *sweep(settings.match_ks), "--seed", "1"), "a second seed"))
     if has_joined(settings):
-        extra = ("--epochs", "1", "--k", str(settings.ks[-1]), "--expansion", str(settings.joined_expansion), "--seed",
-                 "0")
+        extra = ("--epochs", "1", "--k", str(settings.ks[-1]), "--expansion", str(settings.joined_expansion),
+                 "--seed", "0")
         steps.append(
-            training_step(settings, "joined", ("+".join(settings.layers), ), settings.photos or settings.images, extra,
-                          "all layers joined into one autoencoder, on the photos only"))
+            training_step(settings, "joined", ("+".join(settings.layers), ), settings.photos or settings.images,
+                          extra, "all layers joined into one autoencoder, on the photos only"))
     return steps
 
 
@@ -99,9 +99,8 @@ def has_joined(settings):
 
 def held_out(settings):
     return [
-        Step(f"eval-k{k}",
-             ("eval", str(member(settings, "layers", k)), "--tap", ",".join(
-                 settings.layers), "--out", str(out_folder(settings, f"eval-k{k}")), *common(settings), "--json"),
+        Step(f"eval-k{k}", ("eval", str(member(settings, "layers", k)), "--tap", ",".join(
+            settings.layers), "--out", str(out_folder(settings, f"eval-k{k}")), *common(settings), "--json"),
              about="reconstruction, and the network run on from it, over the held-out images") for k in settings.ks
     ]
 
@@ -122,7 +121,8 @@ def analysis(settings):
 
     asked = ("--no-causal", "--max-memory", "4GiB", "--concepts")  # what no claim asks would cost passes
     for k in settings.ks:
-        add(f"branches-k{k}", "branches", (member(settings, "layers", k), ), photos, *asked, "animal,dog,bird,colour")
+        add(f"branches-k{k}", "branches", (member(settings, "layers", k), ), photos, *asked,
+            "animal,dog,bird,colour")
     for k in settings.match_ks:
         run = member(settings, "layers", k)
         if settings.pairs():
@@ -140,8 +140,8 @@ def analysis(settings):
 
 
 def analysis_step(settings, name, words, images):
-    return Step(name, (*words, "--images", ",".join(images), "--out", str(out_folder(settings, name)), "--seed", "0",
-                       "--rounds", str(settings.rounds), *common(settings)))
+    return Step(name, (*words, "--images", ",".join(images), "--out", str(out_folder(
+        settings, name)), "--seed", "0", "--rounds", str(settings.rounds), *common(settings)))
 
 
 def all_steps(settings):

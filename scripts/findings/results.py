@@ -28,8 +28,8 @@ def as_effect(test):
 
 
 def once_a_neuron(latents, limit=0.9):
-    """Of the latents that are one channel (cosine above the limit) the one that fires most for each channel: the others are
-    copies, and copies are no further observations."""
+    """Of the latents that are one channel (cosine above the limit) the one that fires most for each channel: the
+    others are copies, and copies are no further observations."""
     kept, of_neuron = [], {}
     for latent in latents:
         if not latent.get("live") or (latent.get("neuron_cosine") or 0) <= limit:
@@ -43,11 +43,11 @@ def once_a_neuron(latents, limit=0.9):
 
 class Branches:
     """One tap's branches.json. Of its latents only what the page needs is kept: the files are large."""
-
     def __init__(self, document):
         self.document = {name: value for name, value in document.items() if name not in ("latents", "tests")}
-        self.live = [(latent.get("density") or 0.0,
-                      {name for name, is_one in (latent.get("concepts") or {}).items() if is_one})
+        self.live = [(latent.get("density")
+                      or 0.0, {name
+                               for name, is_one in (latent.get("concepts") or {}).items() if is_one})
                      for latent in once_a_neuron(document.get("latents") or []) if latent.get("live")]
         self.enriched = {latent.get("id"): latent.get("most_enriched") for latent in document.get("latents") or []}
         self.tests = {}
@@ -79,8 +79,8 @@ class Branches:
         return self.document.get("about") or {}
 
     def marked(self, concept):
-        """[(density, whether it is a feature of the concept)] of the live latents, a channel's copies counted once; None
-        without this concept."""
+        """[(density, whether it is a feature of the concept)] of the live latents, a channel's copies counted once;
+        None without this concept."""
         if not self.live or concept not in self.concepts():
             return None
         return [(density, concept in concepts) for density, concepts in self.live]
@@ -125,8 +125,8 @@ class Results:
         return None
 
     def pairs(self, step, a, b, similarity):
-        """[(latent of a, latent of b, density of b's)] of one similarity, by mutual best, from match.json's CSV twin; []
-        when there is none."""
+        """[(latent of a, latent of b, density of b's)] of one similarity, by mutual best, from match.json's CSV
+        twin; [] when there is none."""
         folder = plan.out_folder(self.settings, step)
         for path in sorted(folder.rglob("match*.csv")) if folder.is_dir() else []:
             about = (self.json(path.with_suffix(".json")) or {}).get("about") or {}

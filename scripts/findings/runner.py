@@ -95,7 +95,8 @@ def arguments_to_run(step):
         if info and info.get("status") != "finished" and same_training(info, step.arguments):
             return ("train", "--resume", str(step.run), "--no-progress")
         raise StepFailed(
-            f"{step.name}: {step.run} holds a run with other options or images; move it away, or give another --work")
+            f"{step.name}: {step.run} holds a run with other options or images; move it away, or give another --work"
+        )
     return step.arguments
 
 

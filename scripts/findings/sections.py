@@ -13,14 +13,17 @@ def training(results):
             found = results.evaluation(k, tap)
             spliced = found.get("splicing") or {}
             top1 = [percent((spliced.get(name) or {}).get("top1")) for name in ("clean", "reconstruction")]
-            recovered = [figure((spliced.get(f"recovered_against_{name}") or {}).get("loss")) for name in ("zero", "mean")]
+            recovered = [
+                figure((spliced.get(f"recovered_against_{name}") or {}).get("loss")) for name in ("zero", "mean")
+            ]
             rows.append((tap, k, figure(found.get("fvu")), percent(found.get("dead")), figure(found.get("l0")),
                          " / ".join(top1) if spliced else MISSING, *recovered))
-    return ("## Training\n\nHeld-out images. FVU: share of the variance that is not reconstructed; dead: latents that "
-            "never fire there; top-1: of the network as it is / with the layer replaced by its reconstruction; loss "
-            "recovered: of the cross-entropy that is lost when the layer is replaced by zero (by its mean), what the "
-            "reconstruction gives back. For single branches the smallest and the largest k.\n\n" +
-            table(("tap", ">k", ">FVU", ">dead", ">L0", ">top-1", ">loss recovered, zero", ">mean"), rows))
+    return (
+        "## Training\n\nHeld-out images. FVU: share of the variance that is not reconstructed; dead: latents that "
+        "never fire there; top-1: of the network as it is / with the layer replaced by its reconstruction; loss "
+        "recovered: of the cross-entropy that is lost when the layer is replaced by zero (by its mean), what the "
+        "reconstruction gives back. For single branches the smallest and the largest k.\n\n" + table(
+            ("tap", ">k", ">FVU", ">dead", ">L0", ">top-1", ">loss recovered, zero", ">mean"), rows))
 
 
 def other_concepts(results):
@@ -70,7 +73,7 @@ classes: enough to tell latents that follow a wide group such as animals from th
 branch, but a latent for one breed or one texture has a handful of images at most, so what is called an animal feature
 here is a latent that prefers animals on the whole, not one that was seen to show an animal. Enlarged photos hold no
 fine detail, so features of fur, eyes or small patterns may be missing from these autoencoders or counted in the wrong
-place, and training saw a small part of the tokens that the paper's did; what we do not find may be there with more and
-sharper photos. All of it is correlation on photos of one collection in one trained network: animals come with grass,
+place, and training saw a small part of the tokens that the paper's did; what we do not find may be there with more
+and sharper photos. All of it is correlation on photos of one collection in one trained network: animals come with grass,
 fur colours and centred poses, and nothing here shows that a branch causes what its features respond to.
 """

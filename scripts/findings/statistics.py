@@ -96,8 +96,8 @@ def of_equal_density(densities, parts=10):
 
 
 def agreement_beyond_chance(labels, strata):
-    """How many of the pairs of labels agree, less what exchanging the second ones within strata gives; interval and p by
-    the normal distribution with the permutation's variance. None when nothing can vary."""
+    """How many of the pairs of labels agree, less what exchanging the second ones within strata gives; interval and
+    p by the normal distribution with the permutation's variance. None when nothing can vary."""
     excess = variance = 0.0
     for stratum in set(strata):
         pairs = [pair for pair, one in zip(labels, strata) if one == stratum]

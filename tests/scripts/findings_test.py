@@ -62,10 +62,12 @@ class Statistics(unittest.TestCase):
     def test_agreement_beyond_chance(self):
         """Mean and variance of all 24 ways to exchange the second labels."""
         labels = [("a", "a"), ("a", "b"), ("b", "a"), ("c", "c")]
-        counts = [sum(a == b for (a, _), b in zip(labels, order))
-                  for order in itertools.permutations([b for _, b in labels])]
+        counts = [
+            sum(a == b for (a, _), b in zip(labels, order))
+            for order in itertools.permutations([b for _, b in labels])
+        ]
         mean = sum(counts) / 24
-        sd = math.sqrt(sum((x - mean) ** 2 for x in counts) / 24)
+        sd = math.sqrt(sum((x - mean)**2 for x in counts) / 24)
         effect = statistics.agreement_beyond_chance(labels, [1] * 4)
         self.assertAlmostEqual(effect.value, 2 - mean)
         self.assertAlmostEqual((effect.high - effect.low) / 2 / statistics.Z95, sd)
@@ -76,7 +78,9 @@ class Statistics(unittest.TestCase):
 
     def test_correlation(self):
         effect = statistics.correlation(0.5, 103, 0.01)
-        self.assertAlmostEqual(math.atanh(effect.high) - math.atanh(effect.value), 1.96 * math.sqrt(1.06 / 100), places=4)
+        self.assertAlmostEqual(math.atanh(effect.high) - math.atanh(effect.value),
+                               1.96 * math.sqrt(1.06 / 100),
+                               places=4)
         self.assertIsNone(statistics.correlation(None, 10, 0.1))
         self.assertIsNone(statistics.correlation(1.0, 10, 0.1))
 
@@ -119,7 +123,8 @@ class Rules(unittest.TestCase):
         slight = Effect(0.55, 0.53, 0.57, q=0.001, null=0.5)
         for effect, yardstick, says in ((self.good, self.good, rules.VOID), (self.good, slight, rules.FOR),
                                         (self.good, self.low, rules.FOR), (self.low, self.low, rules.VOID),
-                                        (self.low, self.good, rules.AGAINST), (self.none, self.good, rules.NEITHER)):
+                                        (self.low, self.good, rules.AGAINST), (self.none, self.good,
+                                                                               rules.NEITHER)):
             self.assertEqual(judge(effect, rivals, [], yardstick), says)
         for missing in (judge(None), judge(self.good, [None]), judge(self.good, [], [None]), judge(Effect(0.7))):
             self.assertEqual(missing, rules.OPEN)
@@ -250,9 +255,26 @@ class Page(unittest.TestCase):
                          [rules.NOT_SUPPORTED, rules.NOT_SUPPORTED, rules.SUPPORTED])
 
     def test_copies_of_a_neuron_count_once(self):
-        copies = [{"id": i, "live": True, "density": 0.1 * i, "neuron": 3, "neuron_cosine": 0.95, "concepts": {"animal": i == 2}}
-                  for i in range(3)]
-        other = {"id": 9, "live": True, "density": 0.5, "neuron": 3, "neuron_cosine": 0.5, "concepts": {"animal": True}}
+        copies = [{
+            "id": i,
+            "live": True,
+            "density": 0.1 * i,
+            "neuron": 3,
+            "neuron_cosine": 0.95,
+            "concepts": {
+                "animal": i == 2
+            }
+        } for i in range(3)]
+        other = {
+            "id": 9,
+            "live": True,
+            "density": 0.5,
+            "neuron": 3,
+            "neuron_cosine": 0.5,
+            "concepts": {
+                "animal": True
+            }
+        }
         found = Branches({"latents": copies + [other], "concepts": {"animal": {}}})
         self.assertEqual(sorted(found.marked("animal")), [(0.2, True), (0.5, True)])
         self.assertIsNone(found.marked("colour"))
@@ -418,8 +440,9 @@ class Running(unittest.TestCase):
 
     def test_wrong_usage(self):
         for more, said in ((("--k", "4,x"), "whole numbers"), (("--k", "0"), "at least 1"),
-                           (("--match-k", "5"), "[5]"), (("--second-seed", "mixed9z"), "mixed9z"), (("--steps", "eval-k9"), "there are train-layers"),
-                           (("--images", "/nowhere"), "/nowhere is not there")):
+                           (("--match-k", "5"), "[5]"), (("--second-seed", "mixed9z"), "mixed9z"),
+                           (("--steps", "eval-k9"), "there are train-layers"), (("--images", "/nowhere"),
+                                                                                "/nowhere is not there")):
             code, calls, errors = self.call(*more)
             self.assertEqual((code, calls), (2, []), more)
             self.assertIn(said, errors)

@@ -54,7 +54,8 @@ def branches(tap, k, prefers=None, against=None, random_passes=False, animals=0.
     latents = [{
         "id": i,
         "density": draw.random() * 0.01,
-        "live": i % 10 != 0, "most_enriched": BRANCHES[i % 4],
+        "live": i % 10 != 0,
+        "most_enriched": BRANCHES[i % 4],
         "concepts": {
             "animal": draw.random() < animals,
             "colour": draw.random() < animals
@@ -90,9 +91,23 @@ def branches(tap, k, prefers=None, against=None, random_passes=False, animals=0.
 
 def agreement(odds, p, same):
     """The four branches of one matching."""
-    return [{"branch": branch, "pairs": 100, "in_branch": [[20, 10], [10, 60]], "odds_ratio": odds, "low": odds * 0.6, "high": odds / 0.6, "fisher_p": p,
-             "kappa": 0.3, "cramers_v": 0.35, "chi_p": p, "spearman": 0.4 if odds > 1 else -0.4, "spearman_p": p, "same_branch": same,
-             "expected_same": 40.0, "permutation_p": p} for branch in BRANCHES]
+    return [{
+        "branch": branch,
+        "pairs": 100,
+        "in_branch": [[20, 10], [10, 60]],
+        "odds_ratio": odds,
+        "low": odds * 0.6,
+        "high": odds / 0.6,
+        "fisher_p": p,
+        "kappa": 0.3,
+        "cramers_v": 0.35,
+        "chi_p": p,
+        "spearman": 0.4 if odds > 1 else -0.4,
+        "spearman_p": p,
+        "same_branch": same,
+        "expected_same": 40.0,
+        "permutation_p": p
+    } for branch in BRANCHES]
 
 
 def random_pairs(passes):
@@ -101,11 +116,33 @@ def random_pairs(passes):
 
 def match(a, b, odds=4.0, p=1e-6, same=60, random_passes=False):
     """match.json of two taps."""
-    return {"about": {"a": {"tap": a}, "b": {"tap": b}, "images": 1000, "tokens": 196000},
-            "similarities": [{"name": name, "threshold": 0.3, "pairing": pairing, "pairs": [{"a": 1, "b": 2}],
-                              "agreement": agreement(odds, p, same), "random_dictionary": random_pairs(random_passes),
-                              "split_halves": {"hold": 80, "matched": 100}}
-                             for name in ("correlation", "class profile") for pairing in ("one to one", "mutual best")]}
+    return {
+        "about": {
+            "a": {
+                "tap": a
+            },
+            "b": {
+                "tap": b
+            },
+            "images": 1000,
+            "tokens": 196000
+        },
+        "similarities": [{
+            "name": name,
+            "threshold": 0.3,
+            "pairing": pairing,
+            "pairs": [{
+                "a": 1,
+                "b": 2
+            }],
+            "agreement": agreement(odds, p, same),
+            "random_dictionary": random_pairs(random_passes),
+            "split_halves": {
+                "hold": 80,
+                "matched": 100
+            }
+        } for name in ("correlation", "class profile") for pairing in ("one to one", "mutual best")]
+    }
 
 
 def pairs_csv(same, pairs=100):
@@ -119,14 +156,37 @@ def pairs_csv(same, pairs=100):
 
 def joined(pairs, odds=4.0, p=1e-6, same=60):
     """match.json of the joined layers."""
-    return {"about": {"a": {"tap": "all"}}, "between": [{"a": a, "b": b, "agreement": agreement(odds, p, same),
-                                                         "random_dictionary": random_pairs(False)} for a, b in pairs]}
+    return {
+        "about": {
+            "a": {
+                "tap": "all"
+            }
+        },
+        "between": [{
+            "a": a,
+            "b": b,
+            "agreement": agreement(odds, p, same),
+            "random_dictionary": random_pairs(False)
+        } for a, b in pairs]
+    }
 
 
 def evaluation(tap, k):
     """An entry of what `eval --json` prints."""
-    splicing = {"clean": {"top1": 0.7}, "reconstruction": {"top1": 0.65}, "recovered_against_zero": {"loss": 0.98},
-                "recovered_against_mean": {"loss": 0.97}}
+    splicing = {
+        "clean": {
+            "top1": 0.7
+        },
+        "reconstruction": {
+            "top1": 0.65
+        },
+        "recovered_against_zero": {
+            "loss": 0.98
+        },
+        "recovered_against_mean": {
+            "loss": 0.97
+        }
+    }
     return {"tap": tap, "k": k, "images": 630, "fvu": 0.25, "dead": 0.03, "l0": float(k), "splicing": splicing}
 
 
@@ -134,5 +194,14 @@ def training_run(folder, command_line, model="m.onnx", images=(), tokens=0, stat
     document = {"status": status, "step": 10, "command_line": command_line, "timings": {"total": 61.5}}
     document["model"] = {"sha256": "ab" * 32, "path": model}
     document["images"] = {"count": 21000, "fingerprint": "cd" * 32, "paths": list(images)}
-    document |= {"options": {"batch": 1024, "tokens": tokens}, "versions": {"branchsae": "0.1.0 (commit 123)"}, "device": "a processor"}
+    document |= {
+        "options": {
+            "batch": 1024,
+            "tokens": tokens
+        },
+        "versions": {
+            "branchsae": "0.1.0 (commit 123)"
+        },
+        "device": "a processor"
+    }
     write(pathlib.Path(folder) / "run.json", document)
