@@ -50,16 +50,33 @@ Graph open_run_model(const RunInfo& info, const std::string& override_path) {
 }
 
 std::unique_ptr<ImageSource> open_run_images(const RunInfo& info, const Graph& graph,
-                                             const std::vector<std::string>& override_specs) {
+                                             const std::vector<std::string>& override_specs,
+                                             std::shared_ptr<const ClassList> classes) {
   const InputOptions input = recorded_input(info);
-  if (!override_specs.empty()) return open_image_set(override_specs, graph, input);
+  if (!override_specs.empty()) return open_image_set(override_specs, graph, input, std::move(classes));
   try {
-    auto images = open_image_set(info.origin.images, graph, input);
+    auto images = open_image_set(info.origin.images, graph, input, std::move(classes));
     check_same_images(info, images->fingerprint());
     return images;
   } catch (const InputError& error) {
     throw InputError(fmt::format("the run's images: {}; name others with --images", error.what()));
   }
+}
+
+std::shared_ptr<const ClassList> open_run_classes(const RunInfo& info, const Graph& graph,
+                                                  const std::string& file) {
+  InputOptions input = recorded_input(info);
+  if (!file.empty()) input.classes = file;
+  return open_class_list(input, graph);
+}
+
+RunInfo read_single_run(const std::filesystem::path& folder) {
+  RunInfo info = read_run(folder);
+  if (!info.members.empty()) {
+    throw InputError(fmt::format("'{0}' is a sweep of {1} runs; give one of them, such as {0}/sweep/{2}",
+                                 folder.string(), info.members.size(), info.members.front().name));
+  }
+  return info;
 }
 
 OpenedRun open_run(const RunArguments& arguments) {
@@ -69,12 +86,7 @@ OpenedRun open_run(const RunArguments& arguments) {
   }
   OpenedRun opened;
   opened.folder = arguments.run;
-  opened.info = read_run(opened.folder);
-  if (!opened.info.members.empty()) {
-    throw InputError(fmt::format("'{0}' is a sweep of {1} runs; give one of them, such as {0}/sweep/{2}",
-                                 arguments.run, opened.info.members.size(),
-                                 opened.info.members.front().name));
-  }
+  opened.info = read_single_run(opened.folder);
   opened.taps = opened.info.taps;
   if (!arguments.taps.empty()) {
     opened.taps.clear();
@@ -82,7 +94,8 @@ OpenedRun open_run(const RunArguments& arguments) {
   }
   opened.graph = open_run_model(opened.info, arguments.model);
   const auto& specs = arguments.images.empty() ? arguments.images_option : arguments.images;
-  opened.images = open_run_images(opened.info, opened.graph, specs);
+  opened.classes = open_run_classes(opened.info, opened.graph, arguments.classes);
+  opened.images = open_run_images(opened.info, opened.graph, specs, opened.classes);
   opened.same_images = opened.images->fingerprint() == opened.info.images_fingerprint;
   return opened;
 }

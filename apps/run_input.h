@@ -16,6 +16,7 @@ struct RunArguments {
   std::vector<std::string> images_option;  ///< --images, the same
   std::string model;                       ///< --model; empty: the run's
   std::vector<std::string> taps;           ///< empty: all
+  std::string classes;                     ///< --classes, where a command has it; empty: the run's
 };
 
 /// RUN, IMAGES, --model, --images, --tap.
@@ -25,6 +26,7 @@ struct OpenedRun {
   std::filesystem::path folder;
   RunInfo info;
   Graph graph;
+  std::shared_ptr<const ClassList> classes;  ///< joins the images' labels
   std::unique_ptr<ImageSource> images;
   std::vector<RunTap> taps;  ///< those asked for
   bool same_images = false;  ///< the set that the run was trained on
@@ -34,11 +36,19 @@ struct OpenedRun {
 /// changed.
 OpenedRun open_run(const RunArguments& arguments);
 
+/// What was trained there. Throws InputError when it is no run, or a sweep of several.
+RunInfo read_single_run(const std::filesystem::path& folder);
+
 /// The model that a run was trained on, prepared as then; `override_path` when it has moved.
 Graph open_run_model(const RunInfo& info, const std::string& override_path);
-/// The run's own images at the run's size, when `override_specs` is empty.
+/// The run's own images at the run's size, when `override_specs` is empty; labels by `classes`, null: the
+/// run's list.
 std::unique_ptr<ImageSource> open_run_images(const RunInfo& info, const Graph& graph,
-                                             const std::vector<std::string>& override_specs);
+                                             const std::vector<std::string>& override_specs,
+                                             std::shared_ptr<const ClassList> classes = nullptr);
+/// `file`, else the list that the run was started with, else as open_class_list() chooses.
+std::shared_ptr<const ClassList> open_run_classes(const RunInfo& info, const Graph& graph,
+                                                  const std::string& file);
 
 std::vector<SaeFile> load_saes(const OpenedRun& run);
 

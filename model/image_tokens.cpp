@@ -1,33 +1,15 @@
 #include "model/image_tokens.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
-#include <system_error>
-#include <thread>
 
+#include "engine/parallel.h"
 #include "model/token_sample.h"
 
 namespace branchsae::model {
 namespace {
 
 constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
-
-/// work(i) for i in [0, count) on some threads, this one among them. The work must not throw.
-template <class Work>
-void on_threads(int threads, int64_t count, const Work& work) {
-  std::atomic<int64_t> next{0};
-  const auto take = [&] {
-    for (int64_t i = next++; i < count; i = next++) work(i);
-  };
-  std::vector<std::thread> others;
-  try {
-    for (int i = 1; i < std::min<int64_t>(threads, count); ++i) others.emplace_back(take);
-  } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): fewer threads do it too
-  }
-  take();
-  for (std::thread& thread : others) thread.join();
-}
 
 }  // namespace
 

@@ -34,6 +34,15 @@ ImageScores::ImageScores(int64_t latents, int64_t positions) : positions_(positi
   running_.resize(static_cast<size_t>(latents));
 }
 
+ImageScores::ImageScores(int64_t positions, std::vector<std::vector<int32_t>> listed)
+    : ImageScores(static_cast<int64_t>(listed.size()), positions) {
+  listed_ = std::move(listed);
+}
+
+bool ImageScores::is_listed(int32_t latent, int32_t image) const {
+  return listed_.empty() || std::ranges::binary_search(listed_[static_cast<size_t>(latent)], image);
+}
+
 void ImageScores::add(int32_t image, View<const float, 2> values, View<const int32_t, 2> indices) {
   if (values.shape != indices.shape || values.shape[0] != positions_) {
     throw ShapeError(fmt::format("codes of one image: values {} x {}, indices {} x {}, {} positions wanted",
@@ -54,9 +63,11 @@ void ImageScores::add(int32_t image, View<const float, 2> values, View<const int
   }
   for (int32_t latent : touched_) {
     Running& running = running_[static_cast<size_t>(latent)];
-    activity_[static_cast<size_t>(latent)].images.push_back(
-        {image, running.max, static_cast<float>(running.sum / static_cast<double>(positions_)),
-         running.position});
+    if (is_listed(latent, image)) {
+      activity_[static_cast<size_t>(latent)].images.push_back(
+          {image, running.max, static_cast<float>(running.sum / static_cast<double>(positions_)),
+           running.position});
+    }
     running = {};
   }
   touched_.clear();
@@ -83,6 +94,7 @@ int64_t ImageScores::memory_bytes() const {
   size_t bytes = activity_.size() * sizeof(LatentActivity) + running_.size() * sizeof(Running) +
                  touched_.capacity() * sizeof(int32_t);
   for (const LatentActivity& activity : activity_) bytes += activity.images.capacity() * sizeof(ImageScore);
+  for (const auto& images : listed_) bytes += sizeof(images) + images.capacity() * sizeof(int32_t);
   return static_cast<int64_t>(bytes);
 }
 

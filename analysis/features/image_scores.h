@@ -40,6 +40,8 @@ class ImageScores {
  public:
   /// Throws InputError when there is nothing to count.
   ImageScores(int64_t latents, int64_t positions);
+  /// Lists images only where `listed` has them, [latents], each ascending; sums and histograms are of all.
+  ImageScores(int64_t positions, std::vector<std::vector<int32_t>> listed);
 
   /// One image's codes as SaeExecutor::encode gives them: values and indices [positions, k], index -1 where a
   /// slot is unused. Images are numbered as the caller likes, each once, ascending. Throws ShapeError and
@@ -60,9 +62,11 @@ class ImageScores {
     int32_t position = 0;
   };
   void add_value(int32_t latent, int32_t position, float value);
+  bool is_listed(int32_t latent, int32_t image) const;
 
   int64_t positions_, images_ = 0;
   int32_t last_image_ = -1;
+  std::vector<std::vector<int32_t>> listed_;  ///< empty: every image is
   std::vector<LatentActivity> activity_;
   std::vector<Running> running_;  ///< of the present image, [latents]
   std::vector<int32_t> touched_;  ///< latents that fired on it

@@ -1,5 +1,5 @@
 #pragma once
-/// One pass of images through the network and an autoencoder.
+/// One pass of images through the network and autoencoders, counted.
 #include <array>
 #include <vector>
 
@@ -11,18 +11,38 @@
 
 namespace branchsae {
 
+/// What one autoencoder did, with one k.
 struct FeatureScan {
+  size_t sae = 0;  ///< place among those given
+  int64_t k = 0;
   ImageScores scores;                       ///< images by their index in the source
   std::vector<double> channel_energy = {};  ///< [d] mean over tokens of x_c^2, unscaled units
   double input_l0 = 0;                      ///< mean number of channels that are not zero, a token
   std::array<int64_t, 2> grid{};            ///< height, width of the tap
-  std::vector<SkippedImage> skipped = {};
+};
+
+struct FeatureScans {
+  std::vector<FeatureScan> scans;  ///< by autoencoder, then by k
+  int64_t images = 0;              ///< read
+  std::vector<SkippedImage> skipped;
   bool stopped = false;  ///< then it covers only the images read so far
 };
 
-/// options.images ascending; options.ks at most one. Throws InputError as evaluate() does.
-FeatureScan scan_features(const Device& device, const Graph& graph, const ImageSource& images,
-                          const SaeFile& sae, const EvaluateOptions& options,
-                          const EvaluateCallbacks& callbacks = {});
+/// options.images ascending. Memory grows with images x latents that fired on them: 16 bytes each. Throws
+/// InputError as CodePass does.
+FeatureScans scan_features(const Device& device, const Graph& graph, const ImageSource& images,
+                           const std::vector<SaeFile>& saes, const EvaluateOptions& options,
+                           const EvaluateCallbacks& callbacks = {});
+
+/// Another version of the same images (analysis/features/image_variants.h): scores of nothing but each
+/// latent's kResponseTop best images in `originals`, which is what colour_index() and orientation_index()
+/// need. By autoencoder and k, as `originals`; `stopped` says whether it broke off.
+struct VariantScan {
+  std::vector<ImageScores> scores;
+  bool stopped = false;
+};
+VariantScan scan_variant(const Device& device, const Graph& graph, const ImageSource& variant,
+                         const std::vector<SaeFile>& saes, const FeatureScans& originals,
+                         const EvaluateOptions& options, const EvaluateCallbacks& callbacks = {});
 
 }  // namespace branchsae

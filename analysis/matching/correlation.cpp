@@ -2,137 +2,184 @@
 
 #include <fmt/format.h>
 
-#include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
-#include <unordered_map>
+#include <limits>
+#include <mutex>
 
 #include "engine/error.h"
+#include "engine/parallel.h"
 
 namespace branchsae {
 namespace {
 
-using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+constexpr int64_t kBlockRows = 32;           // rows of the result a thread holds
+constexpr int64_t kEntriesAtOnce = 8 << 20;  // of a's latents listed at a time: 128 MiB
+constexpr int kBins = 1 << 18;               // of the quantile, over -1 .. 1
 
-void check_codes(View<const float, 2> values, View<const int32_t, 2> indices, int64_t tokens,
-                 size_t latents) {
-  if (values.shape != indices.shape || values.shape[0] != tokens) {
-    throw ShapeError(fmt::format("codes of {} tokens: values {} x {}, indices {} x {}", tokens,
-                                 values.shape[0], values.shape[1], indices.shape[0], indices.shape[1]));
+void check_images(std::span<const int32_t> images, const CodeStore& codes) {
+  for (int32_t image : images) {
+    if (image < 0 || image >= codes.images())
+      throw InputError(fmt::format("image {} of codes of {} images", image, codes.images()));
   }
-  for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t i = 0; i < indices.shape[1]; ++i) {
-      if (indices(t, i) >= static_cast<int64_t>(latents))
-        throw InputError(fmt::format("code of latent {}: there are {} only", indices(t, i), latents));
-    }
-  }
-}
-
-/// Rows of unit length around 0; a row that does not vary becomes zeros.
-Matrix centred_profiles(const ImageScores& scores, const ImageSynsets& labels) {
-  std::unordered_map<int32_t, Eigen::Index> columns;
-  std::vector<float> images_of;
-  for (int32_t image = 0; image < static_cast<int32_t>(labels.images()); ++image) {
-    const int32_t synset = labels.synset(image);
-    if (synset < 0) continue;
-    const auto [place, added] = columns.try_emplace(synset, static_cast<Eigen::Index>(images_of.size()));
-    if (added) images_of.push_back(0);
-    images_of[static_cast<size_t>(place->second)] += 1;
-  }
-  Matrix profiles = Matrix::Zero(scores.latents(), static_cast<Eigen::Index>(images_of.size()));
-  for (int64_t latent = 0; latent < scores.latents(); ++latent) {
-    for (const ImageScore& score : scores.activity(latent).images) {
-      const auto place = columns.find(labels.synset(score.image));
-      if (place == columns.end()) continue;
-      profiles(latent, place->second) += score.max / images_of[static_cast<size_t>(place->second)];
-    }
-    auto row = profiles.row(latent);
-    const float least = row.size() > 0 ? row.minCoeff() : 0, most = row.size() > 0 ? row.maxCoeff() : 0;
-    if (least == most) {
-      row.setZero();
-      continue;
-    }
-    row.array() -= row.mean();
-    row /= row.norm();
-  }
-  return profiles;
 }
 
 }  // namespace
 
-void CodeCorrelation::Moments::add(View<const float, 2> values, View<const int32_t, 2> indices) {
-  for (int64_t t = 0; t < values.shape[0]; ++t) {
-    for (int64_t i = 0; i < values.shape[1]; ++i) {
-      if (indices(t, i) < 0) continue;
-      const auto latent = static_cast<size_t>(indices(t, i));
-      const auto value = static_cast<double>(values(t, i));
-      sum[latent] += value;
-      squares[latent] += value * value;
-    }
+/// Entries of a range of a's latents, latent by latent, in the order of the paired images.
+class CodeCorrelation::Columns {
+ public:
+  struct Entry {
+    int64_t token = 0;  ///< place in the pairing x positions + position
+    float value = 0;
+  };
+
+  Columns(const CodeStore& codes, std::span<const int32_t> images, int64_t first, int64_t count)
+      : first_(first), begins_(static_cast<size_t>(count) + 1) {
+    visit(codes, images, [&](int64_t, size_t latent, float) { ++begins_[latent + 1]; });
+    for (size_t i = 1; i < begins_.size(); ++i) begins_[i] += begins_[i - 1];
+    entries_.resize(static_cast<size_t>(begins_.back()));
+    std::vector<int64_t> next(begins_.begin(), begins_.end() - 1);
+    visit(codes, images, [&](int64_t token, size_t latent, float value) {
+      entries_[static_cast<size_t>(next[latent]++)] = {token, value};
+    });
   }
-}
 
-double CodeCorrelation::Moments::deviation(int64_t latent, double tokens) const {
-  const auto i = static_cast<size_t>(latent);
-  return std::sqrt(std::max(0.0, squares[i] - sum[i] * sum[i] / tokens));
-}
+  std::span<const Entry> of(int64_t latent) const {
+    const auto i = static_cast<size_t>(latent - first_);
+    return {entries_.data() + begins_[i], static_cast<size_t>(begins_[i + 1] - begins_[i])};
+  }
 
-CodeCorrelation::CodeCorrelation(int64_t latents_a, int64_t latents_b) {
-  if (latents_a < 1 || latents_b < 1)
-    throw InputError(fmt::format("correlation of {} and {} latents", latents_a, latents_b));
-  a_ = {std::vector<double>(static_cast<size_t>(latents_a)),
-        std::vector<double>(static_cast<size_t>(latents_a))};
-  b_ = {std::vector<double>(static_cast<size_t>(latents_b)),
-        std::vector<double>(static_cast<size_t>(latents_b))};
-  products_.resize(static_cast<size_t>(latents_a * latents_b));
-}
-
-void CodeCorrelation::add(View<const float, 2> values_a, View<const int32_t, 2> indices_a,
-                          View<const float, 2> values_b, View<const int32_t, 2> indices_b) {
-  check_codes(values_a, indices_a, values_a.shape[0], a_.sum.size());
-  check_codes(values_b, indices_b, values_a.shape[0], b_.sum.size());
-  a_.add(values_a, indices_a);
-  b_.add(values_b, indices_b);
-  tokens_ += values_a.shape[0];
-  for (int64_t t = 0; t < values_a.shape[0]; ++t) {
-    for (int64_t i = 0; i < values_a.shape[1]; ++i) {
-      if (indices_a(t, i) < 0) continue;
-      const auto value = static_cast<double>(values_a(t, i));
-      double* row = products_.data() + static_cast<size_t>(indices_a(t, i)) * b_.sum.size();
-      for (int64_t j = 0; j < values_b.shape[1]; ++j) {
-        if (indices_b(t, j) >= 0) row[indices_b(t, j)] += value * static_cast<double>(values_b(t, j));
+ private:
+  template <class Each>
+  void visit(const CodeStore& codes, std::span<const int32_t> images, const Each& each) const {
+    const auto end = first_ + static_cast<int64_t>(begins_.size()) - 1;
+    int64_t token = 0;
+    for (int32_t image : images) {
+      for (int64_t p = 0; p < codes.positions(); ++p, ++token) {
+        for (const CodeEntry& entry : codes.token(image, p)) {
+          if (entry.latent >= first_ && entry.latent < end)
+            each(token, static_cast<size_t>(entry.latent - first_), entry.value);
+        }
       }
     }
   }
+
+  int64_t first_;
+  std::vector<int64_t> begins_;
+  std::vector<Entry> entries_;
+};
+
+CodeCorrelation::CodeCorrelation(const CodeStore& a, const CodeStore& b, const ImagePairing& pairing)
+    : a_(&a), b_(&b), pairing_(pairing) {
+  if (a.positions() != b.positions() || pairing.a.size() != pairing.b.size()) {
+    throw ShapeError(fmt::format("codes of {} images at {} positions beside {} at {}: they must be equal",
+                                 pairing.a.size(), a.positions(), pairing.b.size(), b.positions()));
+  }
+  check_images(pairing.a, a);
+  check_images(pairing.b, b);
+  moments_a_ = moments(a, pairing.a);
+  moments_b_ = moments(b, pairing.b);
 }
 
-HostTensor CodeCorrelation::correlations() const {
-  const auto rows = static_cast<int64_t>(a_.sum.size()), columns = static_cast<int64_t>(b_.sum.size());
-  HostTensor result({rows, columns});
-  const auto tokens = static_cast<double>(tokens_);
-  std::vector<double> deviations;
-  for (int64_t j = 0; j < columns; ++j) deviations.push_back(b_.deviation(j, tokens));
-  for (int64_t i = 0; i < rows; ++i) {
-    const double deviation = a_.deviation(i, tokens), mean = a_.sum[static_cast<size_t>(i)] / tokens;
-    for (int64_t j = 0; j < columns; ++j) {
-      const auto other = static_cast<size_t>(j);
-      const double spread = deviation * deviations[other];
-      const double covariance = products_[static_cast<size_t>(i * columns + j)] - mean * b_.sum[other];
-      result.data()[i * columns + j] = spread > 0 ? static_cast<float>(covariance / spread) : 0.0F;
+std::vector<CodeCorrelation::Moments> CodeCorrelation::moments(const CodeStore& codes,
+                                                               std::span<const int32_t> images) const {
+  std::vector<double> sums(static_cast<size_t>(codes.latents())), squares(sums);
+  for (int32_t image : images) {
+    for (const CodeEntry& entry : codes.image(image)) {
+      const auto value = static_cast<double>(entry.value);
+      sums[static_cast<size_t>(entry.latent)] += value;
+      squares[static_cast<size_t>(entry.latent)] += value * value;
     }
+  }
+  const auto tokens = static_cast<double>(std::ssize(images) * codes.positions());
+  std::vector<Moments> result(sums.size());
+  for (size_t i = 0; i < sums.size(); ++i) {
+    if (sums[i] == 0) continue;
+    const double spread = squares[i] - sums[i] * sums[i] / tokens;
+    // A latent of one value on every token leaves the rounding of two sums, which is no variation.
+    const bool flat = spread <= 1e-12 * squares[i];
+    result[i] = {sums[i] / tokens, flat ? 0 : std::sqrt(spread)};
   }
   return result;
 }
 
-int64_t CodeCorrelation::memory_bytes(int64_t latents_a, int64_t latents_b) {
-  return static_cast<int64_t>(sizeof(double)) * (latents_a * latents_b + 2 * (latents_a + latents_b));
+std::vector<uint8_t> CodeCorrelation::varied(const std::vector<Moments>& moments) {
+  std::vector<uint8_t> live;
+  for (const Moments& latent : moments) live.push_back(latent.deviation > 0 ? 1 : 0);
+  return live;
 }
 
-HostTensor class_profile_similarity(const ImageScores& a, const ImageScores& b, const ImageSynsets& labels) {
-  const Matrix left = centred_profiles(a, labels), right = centred_profiles(b, labels);
-  HostTensor result({a.latents(), b.latents()});
-  Eigen::Map<Matrix>(result.data(), a.latents(), b.latents()).noalias() = left * right.transpose();
-  return result;
+void CodeCorrelation::fill_row(int64_t latent, const Columns& entries, std::vector<double>& products,
+                               float* r) const {
+  const Moments& own = moments_a_[static_cast<size_t>(latent)];
+  if (own.deviation == 0) {
+    std::fill_n(r, columns(), 0.0F);
+    return;
+  }
+  std::ranges::fill(products, 0.0);
+  const int64_t positions = a_->positions();
+  double sum = 0;
+  for (const Columns::Entry& entry : entries.of(latent)) {
+    const auto value = static_cast<double>(entry.value);
+    const int32_t image = pairing_.b[static_cast<size_t>(entry.token / positions)];
+    for (const CodeEntry& other : b_->token(image, entry.token % positions))
+      products[static_cast<size_t>(other.latent)] += value * static_cast<double>(other.value);
+    sum += value;
+  }
+  for (size_t j = 0; j < products.size(); ++j) {
+    const Moments& other = moments_b_[j];
+    const double spread = own.deviation * other.deviation;
+    r[j] = spread > 0 ? static_cast<float>((products[j] - sum * other.mean) / spread) : 0.0F;
+  }
+}
+
+void CodeCorrelation::for_rows(int threads, const Visit& visit) const {
+  int64_t first = 0;
+  while (first < rows()) {
+    int64_t entries = 0, count = 0;
+    while (first + count < rows() && (count == 0 || entries < kEntriesAtOnce))
+      entries += a_->fired()[static_cast<size_t>(first + count++)];
+    const Columns columns_of(*a_, pairing_.a, first, count);
+    on_threads(threads, (count + kBlockRows - 1) / kBlockRows, [&](int64_t block) {
+      const int64_t begin = first + block * kBlockRows, end = std::min(begin + kBlockRows, first + count);
+      std::vector<double> products(static_cast<size_t>(columns()));
+      std::vector<float> r(static_cast<size_t>((end - begin) * columns()));
+      for (int64_t i = begin; i < end; ++i)
+        fill_row(i, columns_of, products, r.data() + (i - begin) * columns());
+      visit(begin, {r.data(), {end - begin, columns()}});
+    });
+    first += count;
+  }
+}
+
+double correlation_quantile(const CodeCorrelation& correlation, int threads, double q) {
+  const std::vector<uint8_t> rows = correlation.live_a(), columns = correlation.live_b();
+  std::vector<int64_t> counts(kBins);
+  std::mutex mutex;
+  correlation.for_rows(threads, [&](int64_t first, View<const float, 2> r) {
+    std::vector<int32_t> bins;
+    for (int64_t i = 0; i < r.shape[0]; ++i) {
+      if (rows[static_cast<size_t>(first + i)] == 0) continue;
+      const float* row = r.row(i);
+      for (size_t j = 0; j < columns.size(); ++j) {
+        if (columns[j] == 0) continue;
+        const auto bin = static_cast<int32_t>((row[j] + 1) * (kBins / 2));
+        bins.push_back(std::clamp(bin, 0, kBins - 1));
+      }
+    }
+    const std::lock_guard lock(mutex);
+    for (int32_t bin : bins) ++counts[static_cast<size_t>(bin)];
+  });
+  int64_t total = 0, below = 0;
+  for (int64_t count : counts) total += count;
+  if (total == 0) return std::numeric_limits<double>::quiet_NaN();
+  for (size_t bin = 0; bin < counts.size(); ++bin) {
+    below += counts[bin];
+    if (static_cast<double>(below) >= q * static_cast<double>(total))
+      return std::min(1.0, 2.0 * static_cast<double>(bin + 1) / kBins - 1);
+  }
+  return 1;
 }
 
 }  // namespace branchsae

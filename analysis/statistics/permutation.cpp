@@ -10,6 +10,42 @@
 #include "engine/random.h"
 
 namespace branchsae {
+namespace {
+
+/// order[i] becomes another unit of i's group.
+void shuffle_within(const Strata& strata, uint64_t seed, uint64_t round, std::vector<int64_t>& order) {
+  Random random(seed, round);
+  std::vector<int64_t> shuffled;
+  for (const std::vector<int64_t>& group : strata.groups()) {
+    shuffled = group;
+    for (size_t i = shuffled.size(); i > 1; --i) std::swap(shuffled[i - 1], shuffled[random.below(i)]);
+    for (size_t i = 0; i < group.size(); ++i) order[static_cast<size_t>(group[i])] = shuffled[i];
+  }
+}
+
+/// What the rounds said about one statistic.
+class NullSums {
+ public:
+  explicit NullSums(double statistic) : statistic_(statistic) {}
+
+  void add(double value) {
+    reached_ += value >= statistic_ ? 1 : 0;
+    sum_ += value;
+    squares_ += (value - statistic_) * (value - statistic_);
+  }
+  PermutationTest test(int64_t rounds) const {
+    const auto count = static_cast<double>(rounds);
+    const double offset = sum_ / count - statistic_;  // sums around the statistic lose no digits
+    return {statistic_, (1 + static_cast<double>(reached_)) / (1 + count), sum_ / count,
+            std::sqrt(std::max(0.0, squares_ / count - offset * offset)), rounds};
+  }
+
+ private:
+  double statistic_, sum_ = 0, squares_ = 0;
+  int64_t reached_ = 0;
+};
+
+}  // namespace
 
 Strata Strata::by_quantile(std::span<const double> key, int64_t groups) {
   if (groups < 1) throw InputError(fmt::format("{} strata: it must be at least 1", groups));
@@ -31,30 +67,30 @@ Strata Strata::whole(int64_t n) {
 
 PermutationTest permutation_test(const Strata& strata, int64_t rounds, uint64_t seed,
                                  const std::function<double(std::span<const int64_t> order)>& statistic) {
+  const auto one = [&](std::span<const int64_t> order, std::span<double> values) {
+    values[0] = statistic(order);
+  };
+  return permutation_tests(strata, rounds, seed, 1, one).front();
+}
+
+std::vector<PermutationTest> permutation_tests(
+    const Strata& strata, int64_t rounds, uint64_t seed, size_t count,
+    const std::function<void(std::span<const int64_t> order, std::span<double> values)>& statistics) {
   if (rounds < 1) throw InputError(fmt::format("{} permutations: it must be at least 1", rounds));
   std::vector<int64_t> order(static_cast<size_t>(strata.size()));
   std::iota(order.begin(), order.end(), int64_t{0});
-  PermutationTest result{.statistic = statistic(order), .rounds = rounds};
-  double sum = 0, squares = 0;
-  int64_t reached = 0;
+  std::vector<double> values(count);
+  statistics(order, values);
+  std::vector<NullSums> nulls;
+  for (double value : values) nulls.emplace_back(value);
   for (int64_t round = 0; round < rounds; ++round) {
-    Random random(seed, static_cast<uint64_t>(round));
-    for (const std::vector<int64_t>& group : strata.groups()) {
-      std::vector<int64_t> shuffled = group;
-      for (size_t i = shuffled.size(); i > 1; --i) std::swap(shuffled[i - 1], shuffled[random.below(i)]);
-      for (size_t i = 0; i < group.size(); ++i) order[static_cast<size_t>(group[i])] = shuffled[i];
-    }
-    const double value = statistic(order);
-    reached += value >= result.statistic ? 1 : 0;
-    sum += value;
-    squares += (value - result.statistic) * (value - result.statistic);
+    shuffle_within(strata, seed, static_cast<uint64_t>(round), order);
+    statistics(order, values);
+    for (size_t i = 0; i < count; ++i) nulls[i].add(values[i]);
   }
-  const auto count = static_cast<double>(rounds);
-  const double offset = sum / count - result.statistic;  // sums around the statistic lose no digits
-  result.null_mean = sum / count;
-  result.null_sd = std::sqrt(std::max(0.0, squares / count - offset * offset));
-  result.p = (1 + static_cast<double>(reached)) / (1 + count);
-  return result;
+  std::vector<PermutationTest> tests;
+  for (const NullSums& null : nulls) tests.push_back(null.test(rounds));
+  return tests;
 }
 
 }  // namespace branchsae

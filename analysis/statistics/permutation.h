@@ -35,4 +35,10 @@ struct PermutationTest {
 PermutationTest permutation_test(const Strata& strata, int64_t rounds, uint64_t seed,
                                  const std::function<double(std::span<const int64_t> order)>& statistic);
 
+/// Several statistics of the same rearrangements: statistics(order, values) fills values [count]. One test
+/// each; with count = 1 the same as permutation_test.
+std::vector<PermutationTest> permutation_tests(
+    const Strata& strata, int64_t rounds, uint64_t seed, size_t count,
+    const std::function<void(std::span<const int64_t> order, std::span<double> values)>& statistics);
+
 }  // namespace branchsae

@@ -10,6 +10,7 @@ void add_capture(Application& application);
 void add_train(Application& application);
 void add_encode(Application& application);
 void add_eval(Application& application);
+void add_match(Application& application);
 void add_demo(Application& application);
 
 /// In the order of --help.
@@ -20,6 +21,7 @@ inline void add_all_commands(Application& application) {
   add_train(application);
   add_encode(application);
   add_eval(application);
+  add_match(application);
   add_demo(application);
 }
 

@@ -29,7 +29,15 @@ struct Scene {
   FeatureScan scan(const ImageSource& source, std::vector<int64_t> wanted,
                    std::vector<int64_t> ks = {}) const {
     const EvaluateOptions options{.images = std::move(wanted), .ks = std::move(ks), .forward_batch = 2};
-    return scan_features(Device::cpu(2), graph, source, neurons(kTap, d, d), options);
+    return std::move(all(source, options).scans.front());
+  }
+  FeatureScans all(const ImageSource& source, const EvaluateOptions& options) const {
+    return scan_features(Device::cpu(2), graph, source, autoencoders(), options);
+  }
+  std::vector<SaeFile> autoencoders() const {
+    std::vector<SaeFile> saes;
+    saes.push_back(neurons(kTap, d, d));
+    return saes;
   }
   /// The tap's tokens of both images, [2 * positions, d].
   std::vector<float> tokens() const {
@@ -112,7 +120,7 @@ TEST_CASE("scan: k of the user, and what is refused") {
   CHECK(scan.scores.images() == 1);
   CHECK_THROWS_AS(scene.scan(scene.images, {1, 0}), InputError);
   CHECK_THROWS_AS(scene.scan(scene.images, {0}, {scene.d + 1}), InputError);
-  CHECK_THROWS_AS(scene.scan(scene.images, {0}, {1, 2}), InputError);
+  CHECK_THROWS_AS(scene.scan(scene.images, {0}, {2, 2}), InputError);
 }
 
 TEST_CASE("variants: luma of BT.601, the mirror, and reasons passed on") {

@@ -3,8 +3,11 @@
 #include <cmath>
 
 #include "analysis/branches/shares.h"
+#include "analysis/branches/tap_branches.h"
 #include "engine/error.h"
 #include "engine/random.h"
+#include "model/inception.h"
+#include "tests/reference/inception_graph.h"
 
 using namespace branchsae;
 
@@ -95,4 +98,39 @@ TEST_CASE("shares: branches that leave a gap or do not cover the row are refused
                        doctest::Contains("channel 4 should come next"), InputError);
   CHECK_THROWS_WITH_AS(latent_shares(decoder, std::vector<ChannelGroup>{{"a", 0, 15}}),
                        doctest::Contains("15 channels of 16"), InputError);
+}
+
+TEST_CASE("tap branches: a layer, a branch, a range, a tensor of no block") {
+  Graph graph = test::inception_graph(8, 10, 1).graph;
+  recognise_blocks(graph);
+  const Block& block = graph.blocks[2];
+  const auto layer = tap_branches(graph, resolve_tap(graph, block.name));
+  REQUIRE(layer.size() == 4);
+  for (size_t b = 0; b < 4; ++b) {
+    CHECK(layer[b].layer == block.name);
+    CHECK(layer[b].group.name == block.branches[b].name);
+    CHECK(layer[b].group.begin == block.branches[b].begin);
+    CHECK(layer[b].group.count == block.branches[b].end - block.branches[b].begin);
+  }
+  const auto one = tap_branches(graph, resolve_tap(graph, block.name + ".5x5"));
+  REQUIRE(one.size() == 1);
+  CHECK(one[0].group.name == "5x5");
+  CHECK(one[0].group.begin == 0);
+  CHECK(one[0].layer == block.name);
+  const auto before = tap_branches(graph, resolve_tap(graph, block.name + ":pre"));
+  REQUIRE(before.size() == 4);
+  CHECK(before[2].group.name == "5x5");
+  CHECK(before[2].group.begin == layer[2].group.begin);
+
+  const Tap range = resolve_tap(graph, graph.blocks[2].name + ".." + graph.blocks[4].name);
+  const auto joined = tap_branches(graph, range);
+  REQUIRE(joined.size() == 12);
+  CHECK(joined[6].group.name == graph.blocks[3].name + ".5x5");
+  CHECK_NOTHROW(check_groups(channel_groups(joined), range.width()));
+  CHECK(tap_layers(joined).size() == 3);
+
+  const std::string tensor = graph.value(graph.nodes.front().output).name;
+  const auto other = tap_branches(graph, resolve_tap(graph, tensor));
+  REQUIRE(other.size() == 1);
+  CHECK(other[0].group.name == tensor);
 }

@@ -205,3 +205,28 @@ TEST_CASE("statistics: a permutation test finds a planted link, and without one 
   // 1.63 is exceeded in 1 % of uniform samples; seeded, so that it either always passes or never.
   CHECK(distance_from_uniform(p) < 1.63);
 }
+
+TEST_CASE("statistics: several statistics of the same permutations are tested as each alone") {
+  const std::vector<double> key{3, 1, 2, 6, 5, 4}, values{1, 2, 3, 4, 5, 6};
+  const Strata halves = Strata::by_quantile(key, 2);
+  const auto first = [&](auto order) { return values[static_cast<size_t>(order[0])]; };
+  const auto product = [&](auto order) {
+    double sum = 0;
+    for (size_t i = 0; i < values.size(); ++i) sum += values[i] * values[static_cast<size_t>(order[i])];
+    return sum;
+  };
+  const auto both = permutation_tests(halves, 100, 3, 2, [&](auto order, std::span<double> out) {
+    out[0] = first(order);
+    out[1] = product(order);
+  });
+  REQUIRE(both.size() == 2);
+  const PermutationTest alone[] = {permutation_test(halves, 100, 3, first),
+                                   permutation_test(halves, 100, 3, product)};
+  for (size_t i = 0; i < 2; ++i) {
+    CHECK(both[i].statistic == alone[i].statistic);
+    CHECK(both[i].p == alone[i].p);
+    CHECK(both[i].null_mean == alone[i].null_mean);
+    CHECK(both[i].null_sd == alone[i].null_sd);
+  }
+  CHECK(both[0].p != both[1].p);
+}

@@ -1,0 +1,69 @@
+#pragma once
+/// Features of two autoencoders paired by what they respond to: do pairs keep their branch?
+/// Similarities: Pearson's r of the codes over the same (image, position); r of mean scores per class. Pairs:
+/// mutual best, and one-to-one of largest total, both above a quantile of the same similarity with the
+/// images of one side shuffled.
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "analysis/matching/agreement.h"
+#include "analysis/matching/code_store.h"
+#include "analysis/matching/pairs.h"
+
+namespace branchsae {
+
+/// One autoencoder: its codes of the images, and where its latents lie.
+struct MatchSide {
+  const CodeStore* codes = nullptr;
+  BranchProfile profile;
+  BranchProfile random;  ///< random_profile() of the same tap: the control
+};
+
+struct MatchOptions {
+  double quantile = 0.999;  ///< of the shuffled null, the threshold
+  int64_t rounds = 10000;   ///< of permutations
+  uint64_t seed = 0;
+  int threads = 1;
+};
+
+struct Pairing {
+  std::string name;  ///< "mutual best", "one to one"
+  std::vector<LatentPair> pairs = {};
+  std::optional<Agreement> agreement = {}, random = {};  ///< unset where branches cannot be compared
+};
+
+/// Pairs found on the images of even number, tried on those of odd number.
+struct SplitHalves {
+  double threshold_even = 0, threshold_odd = 0;
+  std::vector<LatentPair> matched;     ///< mutual best on the even images
+  std::vector<float> held_out;         ///< their similarity on the odd ones
+  std::vector<LatentPair> hold;        ///< those above the odd images' own threshold, with that similarity
+  int64_t still_best = 0;              ///< mutual best on the odd images too
+  std::optional<Agreement> agreement;  ///< of those that hold
+};
+
+struct SimilarityMatch {
+  std::string name;          ///< "correlation", "class profile"
+  std::string skipped = {};  ///< why it could not be computed; then nothing below is set
+  double threshold = 0;
+  int64_t above = 0;  ///< pairs above it, of all live ones
+  std::vector<Pairing> pairings = {};
+  SplitHalves halves = {};
+};
+
+struct MatchResult {
+  int64_t images = 0, tokens = 0, labelled = 0, classes = 0;
+  int64_t live_a = 0, live_b = 0;  ///< latents that fired
+  std::string no_agreement = {};   ///< why branches are not compared; empty when they are
+  std::vector<SimilarityMatch> similarities = {};
+};
+
+/// class_of [images]: number of each image's class, -1 for none; empty: no labels. Same seed, same result for
+/// any number of threads. Throws InputError when the sides saw different images or there are fewer than two.
+MatchResult match_codes(const MatchSide& a, const MatchSide& b, std::span<const int32_t> class_of,
+                        const MatchOptions& options);
+
+}  // namespace branchsae

@@ -1,0 +1,99 @@
+"""C1 and C4 on the page: tables and charts of the tests of one concept and one branch."""
+from findings import claims, figures, plan, runner
+from findings.tables import MISSING, figure, percent, probability, table, with_interval
+
+
+def save_figure(page, name, text, caption):
+    """Writes a chart beside the page; the Markdown that shows it."""
+    if not text:
+        return ""
+    runner.write_text(page.parent / page.stem / name, text)
+    return f"![{caption}]({page.stem}/{name})\n\n"
+
+
+def chart_name(question, what):
+    return f"{question.claim.lower()}-{what}-{question.images.replace(' ', '-')}.svg"
+
+
+def whole_layers(results, asked, page):
+    question, rows, panels = asked.question, [], []
+    for k, step in question.steps.items():
+        panels.append((f"k = {k}", [(layer, {name: asked.effects[k, layer, name] for name in plan.BRANCHES})
+                                    for layer in results.settings.layers]))
+        for cell in asked.test.at(k):
+            found = results.branches(step, cell.where)
+            if found:
+                rows.append(whole_layer_row(found, cell, asked))
+    branch, rival = question.branch, main_rival(question.branch)
+    text = (f"### Latents of whole layers, {question.images}\n\n"
+            f"AUROC of the share of a latent's decoder that lies in a branch, {question.concept} latents against the "
+            "other live ones, near copies counted once: 0.5 is no preference. lead: by how much "
+            f"{branch} is ahead of {rival}. \"neurons\" is the same test on single channels, \"random\" on a random "
+            "dictionary: what is found there is no finding about features. channels, energy: the branch's share of "
+            "the layer's channels and of its activations' energy.\n\n")
+    if not rows:
+        return text + "Not measured.\n"
+    chart = figures.forest(f"{question.concept} latents' share of each branch, {question.images}",
+                           "AUROC, 95 % interval", 0.5, panels)
+    columns = ("layer", ">k", ">features / live", *(f">{name}" for name in plan.BRANCHES), f">q of {branch}",
+               f">lead over {rival}, q", ">neurons", ">random", ">channels, energy", "says")
+    return text + save_figure(page, chart_name(question, "whole-layers"), chart,
+                              f"{question.concept} latents and branches, by layer and k") + table(columns, rows)
+
+
+def main_rival(branch):
+    """The kernel with most channels; of that one the other large kernel."""
+    return "3x3" if branch != "3x3" else "5x5"
+
+
+def whole_layer_row(found, cell, asked):
+    question, at = asked.question, (cell.k, cell.where)
+    of_concept = (found.document.get("concepts") or {}).get(question.concept) or {}
+    lead = asked.direct[(*at, main_rival(question.branch))]
+    nulls = [figure(found.null(question.branch, name), 2) for name in ("channels", "activation_energy")]
+    return (cell.where, cell.k, f"{figure(of_concept.get('positives'))} / {figure(of_concept.get('live'))}",
+            *(with_interval(asked.effects[(*at, name)], 2) for name in plan.BRANCHES),
+            probability(cell.effect.q) if cell.effect else MISSING,
+            f"{figure(lead.value, 2)}, {probability(lead.q)}" if lead else MISSING,
+            with_interval(found.test(question.concept, question.branch, "neurons"), 2),
+            with_interval(asked.control[at], 2), ", ".join(nulls), cell.says)
+
+
+def own_autoencoders(results, asked, page):
+    question, rows, panels = asked.question, [], []
+    rivals = claims.others(question.branch)
+    for k, step in question.steps.items():
+        panels.append((f"k = {k}", [(layer, {rival: asked.odds[k, layer, (rival, )] for rival in rivals})
+                                    for layer in results.settings.layers]))
+        rows += [row for row in (own_autoencoder_row(results, cell, asked, step) for cell in asked.test.at(k)) if row]
+    text = (f"### Autoencoders of single branches, {question.images}\n\n"
+            f"Share of live latents that are {question.concept} features, and the odds ratio of {question.branch} "
+            "against each other branch (q beside it) and against the three together, within tenths of firing "
+            "density.\n\n")
+    if not rows:
+        return text + "Not measured.\n"
+    chart = figures.forest(f"{question.concept} features, {question.images}: {question.branch} against the others",
+                           "odds ratio, 95 % interval", 1.0, panels, logarithm=True)
+    columns = ("layer", ">k", *(f">{name}" for name in plan.BRANCHES), *(f">against {one}" for one in rivals),
+               ">all three", "says")
+    return text + save_figure(page, chart_name(question, "own-autoencoders"), chart,
+                              f"odds ratios of {question.concept} features, by layer and k") + table(columns, rows)
+
+
+def own_autoencoder_row(results, cell, asked, step):
+    """None when nothing was measured."""
+    shares = [share_of(results, step, f"{cell.where}.{name}", asked.question.concept) for name in plan.BRANCHES]
+    if not any(shares):
+        return None
+    odds = [asked.odds[cell.k, cell.where, (rival, )] for rival in claims.others(asked.question.branch)]
+    return (cell.where, cell.k, *(share or MISSING for share in shares),
+            *(f"{with_interval(one, 2)}, {probability(one.q)}" if one else MISSING for one in odds),
+            with_interval(cell.effect, 2), cell.says)
+
+
+def share_of(results, step, tap, concept):
+    found = results.branches(step, tap)
+    marked = found.marked(concept) if found else None
+    if not marked:
+        return None
+    return f"{percent(sum(is_one for _, is_one in marked) / len(marked))} of {figure(len(marked))}"

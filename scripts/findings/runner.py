@@ -1,0 +1,135 @@
+"""Runs steps and remembers those that are done, so that a run that was cut off goes on where it stopped."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+
+class StepFailed(Exception):
+    """The program ended with an error; the text names step, command and log."""
+
+
+def write_text(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_json(path):
+    """The document, or None where there is no file or one that is cut off."""
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def say(text):
+    print(f"findings: {text}", file=sys.stderr, flush=True)
+
+
+def marker(settings, step):
+    return settings.work / "done" / f"{step.name}.json"
+
+
+def same_training(info, arguments):
+    """Whether a finished run's own record of its command line holds what the step would ask for."""
+    recorded = info.get("command_line") or {}
+    options = list(arguments)
+    images = options[2:next((i for i, word in enumerate(options) if word.startswith("--")), len(options))]
+    if (info.get("images") or {}).get("paths") != images or (info.get("model") or {}).get("path") != options[1]:
+        return False
+    if "--tokens" in options:  # the options: a run that goes on may have another number than its command line had
+        if (info.get("options") or {}).get("tokens") != int(options[options.index("--tokens") + 1]):
+            return False
+    for flag in ("--tap", "--sweep", "--k", "--expansion", "--positions-per-image", "--batch", "--holdout",
+                 "--seed"):
+        if flag not in options:
+            continue
+        asked, kept = options[options.index(flag) + 1], recorded.get(flag[2:])
+        if kept is None or flatten(kept) != flatten(asked):
+            return False
+    return True
+
+
+def flatten(text):
+    """'["a","b"]' and 'a,b' alike; numbers by their value."""
+    try:
+        value = json.loads(str(text))
+    except ValueError:
+        value = text
+    if isinstance(value, (int, float)):
+        return float(value)
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def finished_training(step):
+    """Seconds that a complete run of these options took, or None."""
+    info = read_json(step.run / "run.json") if step.run else None
+    if not info or info.get("status") != "finished" or not same_training(info, step.arguments):
+        return None
+    return (info.get("timings") or {}).get("total", 0.0)
+
+
+def is_done(settings, step):
+    done = read_json(marker(settings, step))
+    if step.run is not None:
+        return finished_training(step) is not None
+    return bool(done) and done.get("arguments") == list(step.arguments) and not outdated(settings, step)
+
+
+def outdated(settings, step):
+    """Whether a run that the step reads was trained on since."""
+    made = marker(settings, step).stat().st_mtime_ns
+    runs = (settings.work / "runs").glob("*/run.json")
+    return any(run.stat().st_mtime_ns > made for run in runs if any(
+        argument.startswith(str(run.parent)) for argument in step.arguments))
+
+
+def arguments_to_run(step):
+    """A training run that was cut off goes on."""
+    if step.run is not None and (step.run / "run.json").exists():
+        info = read_json(step.run / "run.json")
+        if info and info.get("status") != "finished" and same_training(info, step.arguments):
+            return ("train", "--resume", str(step.run), "--no-progress")
+        raise StepFailed(
+            f"{step.name}: {step.run} holds a run with other options or images; move it away, or give another --work")
+    return step.arguments
+
+
+def run_step(settings, step):
+    """Runs what is not done yet. Raises StepFailed."""
+    if is_done(settings, step):
+        return
+    say(f"{step.name} ...")
+    arguments = arguments_to_run(step)
+    log = settings.work / "logs" / f"{step.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    with log.open("w", encoding="utf-8") as errors:
+        done = subprocess.run([str(settings.program), *arguments],
+                              stdout=subprocess.PIPE,
+                              stderr=errors,
+                              text=True,
+                              check=False)
+    seconds = time.monotonic() - begin
+    if done.returncode != 0:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise StepFailed(f"{step.name}: exit code {done.returncode}: {lines[-1] if lines else 'no message'} "
+                         f"({settings.program} {' '.join(arguments)}; {log})")
+    ending = "json" if "--json" in arguments else "txt"
+    write_text(settings.work / "results" / f"{step.name}.{ending}", done.stdout)
+    write_text(marker(settings, step), json.dumps({
+        "arguments": list(step.arguments),
+        "seconds": seconds
+    }, indent=1))
+    say(f"{step.name}: {seconds:.0f} s")
+
+
+def seconds_of(settings, step):
+    """What a step took; None when it was not run."""
+    done = read_json(marker(settings, step))
+    trained = finished_training(step)
+    return trained if trained is not None else done.get("seconds") if done else None

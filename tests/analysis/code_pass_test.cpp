@@ -1,0 +1,170 @@
+#include "analysis/features/code_pass.h"
+
+#include <doctest/doctest.h>
+
+#include <map>
+
+#include "analysis/features/responses.h"
+#include "analysis/features/scan.h"
+#include "analysis/features/token_encoder.h"
+#include "engine/error.h"
+#include "engine/random.h"
+#include "loader/onnx_loader.h"
+#include "tests/analysis/small_network.h"
+
+using namespace branchsae;
+using test::ArrayImages;
+
+namespace {
+
+constexpr const char *kBranch = "mixed4c.5x5", *kLayer = "mixed4d";
+
+/// Random directions, so that selections are no matter of course.
+SaeFile random_sae(const std::string& tap, int64_t d, int64_t n, int64_t k, uint64_t seed) {
+  SaeFile sae = test::neurons(tap, d, 1);
+  sae.spec = {.d = d, .n = n, .k = k};
+  sae.parameters.w = HostTensor({n, d});
+  sae.parameters.b_enc = HostTensor({n});
+  Random random(seed, 0);
+  for (float& w : sae.parameters.w.values()) w = static_cast<float>(random.normal());
+  return sae;
+}
+
+struct Scene {
+  Scene()
+      : graph(load_onnx("tests/golden/torchvision.bn.onnx")),
+        images(reference::read_array("tests/golden/torchvision/input.npy"), {3, 7}) {
+    saes.push_back(random_sae(kBranch, width(kBranch), 64, 9, 1));
+    saes.push_back(random_sae(kLayer, width(kLayer), 100, 5, 2));
+    saes.push_back(random_sae(kBranch, width(kBranch), 32, 4, 3));
+  }
+  int64_t width(const char* tap) const { return resolve_tap(graph, tap).width(); }
+  EvaluateOptions options(std::vector<int64_t> ks = {}) const {
+    return {.images = {0, 1}, .ks = std::move(ks), .forward_batch = 2};
+  }
+
+  Graph graph;
+  ArrayImages images;
+  std::vector<SaeFile> saes;
+};
+
+using Codes = std::vector<std::pair<int32_t, float>>;
+
+Codes codes_of(const CodeBatch& batch) {
+  Codes codes;
+  for (int64_t t = 0; t < batch.indices.shape[0]; ++t) {
+    for (int64_t i = 0; i < batch.k; ++i) codes.emplace_back(batch.indices(t, i), batch.values(t, i));
+  }
+  return codes;
+}
+
+/// By autoencoder and k.
+std::map<std::pair<size_t, int64_t>, Codes> all_codes(const Scene& scene, std::vector<int64_t> ks) {
+  CodePass pass(Device::cpu(2), scene.graph, scene.images, scene.saes, scene.options(std::move(ks)));
+  std::map<std::pair<size_t, int64_t>, Codes> codes;
+  const CodePassResult result = pass.run([&](const CodeBatch& batch) {
+    CHECK(batch.images.size() == 2);
+    CHECK(batch.tokens_per_image == pass.tokens_per_image(batch.sae));
+    CHECK(batch.tokens.shape[0] == 2 * batch.tokens_per_image);
+    CHECK(batch.tokens.shape[1] == scene.saes[batch.sae].spec.d);
+    codes[{batch.sae, batch.k}] = codes_of(batch);
+  });
+  CHECK(result.images == 2);
+  CHECK_FALSE(result.stopped);
+  return codes;
+}
+
+}  // namespace
+
+TEST_CASE("code pass: one pass for autoencoders of several taps gives each what it gets alone") {
+  const Scene scene;
+  const auto together = all_codes(scene, {});
+  REQUIRE(together.size() == 3);
+  for (size_t i = 0; i < 3; ++i) {
+    Scene alone;
+    alone.saes.clear();
+    Scene source;
+    alone.saes.push_back(std::move(source.saes[i]));
+    const auto codes = all_codes(alone, {});
+    CHECK(codes.begin()->second == together.at({i, scene.saes[i].spec.k}));
+  }
+}
+
+TEST_CASE("code pass: several numbers kept are what each gives by itself") {
+  const Scene scene;
+  const auto together = all_codes(scene, {4, 17, 2});
+  REQUIRE(together.size() == 9);
+  for (int64_t k : {2, 4, 17}) {
+    for (const auto& [key, codes] : all_codes(scene, {k})) CHECK(codes == together.at(key));
+  }
+}
+
+TEST_CASE("code pass: stops when asked, and refuses what cannot be") {
+  const Scene scene;
+  EvaluateOptions options = scene.options();
+  options.forward_batch = 1;
+  CodePass pass(Device::cpu(2), scene.graph, scene.images, scene.saes, options);
+  EvaluateCallbacks callbacks;
+  callbacks.stop_requested = [] { return true; };
+  const CodePassResult result = pass.run([](const CodeBatch&) {}, callbacks);
+  CHECK(result.stopped);
+  CHECK(result.images == 1);
+  const auto open = [&](std::vector<int64_t> ks) {
+    CodePass(Device::cpu(2), scene.graph, scene.images, scene.saes, scene.options(std::move(ks)));
+  };
+  CHECK_THROWS_AS(open({33}), InputError);
+  CHECK_THROWS_AS(open({0}), InputError);
+  CHECK_THROWS_AS(open({3, 3}), InputError);
+  std::vector<SaeFile> other;
+  other.push_back(random_sae(kLayer, 8, 16, 2, 1));
+  CHECK_THROWS_AS(CodePass(Device::cpu(2), scene.graph, scene.images, other, scene.options()), InputError);
+}
+
+TEST_CASE("keep largest: ties go to the lower index, unused slots to the end") {
+  const std::vector<float> values = {1, 3, 3, 2, 0.5F, 0, 0, 0};
+  const std::vector<int32_t> indices = {2, 5, 7, 9, 4, -1, -1, -1};
+  std::vector<float> kept_values(6);
+  std::vector<int32_t> kept_indices(6);
+  keep_largest({values.data(), {2, 4}}, {indices.data(), {2, 4}}, {kept_values.data(), {2, 3}},
+               {kept_indices.data(), {2, 3}});
+  CHECK(kept_indices == std::vector<int32_t>{5, 7, 9, 4, -1, -1});
+  CHECK(kept_values == std::vector<float>{3, 3, 2, 0.5F, 0, 0});
+  keep_largest({values.data(), {2, 4}}, {indices.data(), {2, 4}}, {kept_values.data(), {2, 1}},
+               {kept_indices.data(), {2, 1}});
+  CHECK(kept_indices[0] == 5);
+  CHECK_THROWS_AS(keep_largest({values.data(), {2, 4}}, {indices.data(), {2, 4}},
+                               {kept_values.data(), {1, 4}}, {kept_indices.data(), {1, 4}}),
+                  ShapeError);
+}
+
+TEST_CASE("scan of a variant: the same images again give the same responses") {
+  const Scene scene;
+  const EvaluateOptions options = scene.options({3, 6});
+  const Device device = Device::cpu(2);
+  const FeatureScans scans = scan_features(device, scene.graph, scene.images, scene.saes, options);
+  REQUIRE(scans.scans.size() == 6);
+  const VariantScan again = scan_variant(device, scene.graph, scene.images, scene.saes, scans, options);
+  REQUIRE(again.scores.size() == 6);
+  int64_t live = 0;
+  for (size_t i = 0; i < 6; ++i) {
+    CHECK(scans.scans[i].sae == i / 2);
+    for (int64_t latent = 0; latent < again.scores[i].latents(); ++latent) {
+      const auto index =
+          colour_index(scans.scans[i].scores.activity(latent), again.scores[i].activity(latent));
+      live += index ? 1 : 0;
+      CHECK(index.value_or(0) == 0);
+    }
+  }
+  CHECK(live > 0);
+}
+
+TEST_CASE("image scores: only listed images are kept, all are counted") {
+  ImageScores scores(1, {{4}, {}});
+  const std::vector<float> values = {1, 2};
+  const std::vector<int32_t> indices = {0, 1};
+  for (int32_t image : {3, 4}) scores.add(image, {values.data(), {1, 2}}, {indices.data(), {1, 2}});
+  REQUIRE(scores.activity(0).images.size() == 1);
+  CHECK(scores.activity(0).images[0].image == 4);
+  CHECK(scores.activity(1).images.empty());
+  CHECK(scores.activity(1).tokens_fired == 2);
+}

@@ -1,0 +1,369 @@
+"""scripts/findings.py: its statistics, the rules of its verdicts, the page on invented results, welcome or not."""
+import io
+import contextlib
+import json
+import math
+import pathlib
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree
+
+import cases
+import invented_findings as invented
+
+sys.path.insert(0, str(cases.ROOT / "scripts"))
+from findings import figures, page, plan, rules, runner, statistics, tables  # noqa: E402
+from findings.results import Results  # noqa: E402
+from findings.statistics import Effect  # noqa: E402
+
+# Admissions to Berkeley in 1973 by department: men admitted, rejected; women admitted, rejected (Bickel et al. 1975).
+BERKELEY = [(512, 313, 89, 19), (353, 207, 17, 8), (120, 205, 202, 391), (138, 279, 131, 244), (53, 138, 94, 299),
+            (22, 351, 24, 317)]
+
+
+class Statistics(unittest.TestCase):
+    def test_common_odds_ratio(self):
+        """What R's mantelhaen.test(UCBAdmissions, correct = FALSE) says."""
+        effect = statistics.mantel_haenszel(BERKELEY)
+        self.assertAlmostEqual(effect.value, 0.9046968, places=6)
+        self.assertAlmostEqual(effect.low, 0.7719074, places=6)
+        self.assertAlmostEqual(effect.high, 1.0603298, places=6)
+        self.assertAlmostEqual(effect.p, 0.2169, places=4)
+        self.assertEqual(effect.n, 4526)
+
+    def test_one_table_without_any_of_one_kind(self):
+        effect = statistics.mantel_haenszel([(0, 20, 10, 10)])
+        self.assertLess(effect.high, 1)
+        self.assertAlmostEqual(effect.value, 0.5 * 10.5 / (20.5 * 10.5))
+        self.assertIsNone(statistics.mantel_haenszel([(0, 5, 0, 7)]))
+
+    def test_density_matching_undoes_a_difference_of_density(self):
+        """Marked latents are the dense ones on both sides, and one side is denser: no difference remains."""
+        dense = [(0.01 + i * 1e-6, i % 2 == 0) for i in range(400)] + [(0.001 + i * 1e-6, False)
+                                                                       for i in range(100)]
+        rare = [(0.01 + i * 1e-6, i % 2 == 0) for i in range(100)] + [(0.001 + i * 1e-6, False) for i in range(400)]
+        plain = statistics.mantel_haenszel([(200, 300, 50, 450)])
+        self.assertGreater(plain.low, 4)
+        matched = statistics.density_matched(dense, rare)
+        self.assertLess(matched.low, 1)
+        self.assertGreater(matched.high, 1)
+        self.assertIsNone(statistics.density_matched([], rare))
+
+    def test_false_discoveries(self):
+        self.assertEqual(statistics.adjusted([0.01, None, 0.04, 0.03]), [0.03, None, 0.04, 0.04])
+
+    def test_both_sides(self):
+        self.assertAlmostEqual(statistics.both_sides(1 / 1001, 1000), 2 / 1001)
+        self.assertAlmostEqual(statistics.both_sides(1.0, 1000), 2 / 1001)  # all are as large: the lowest there is
+        self.assertEqual(statistics.both_sides(0.5, 1000), 1.0)
+
+    def test_layers_as_one(self):
+        alike = [Effect(0.6, 0.5, 0.7, null=0.5, n=10)] * 4
+        effect = statistics.pooled(alike)
+        self.assertAlmostEqual(effect.value, 0.6)
+        self.assertAlmostEqual(effect.high - effect.low, 0.1)  # 0.2 / sqrt(4)
+        self.assertEqual(effect.n, 40)
+        unlike = statistics.pooled([Effect(0.2, 0.19, 0.21), Effect(0.8, 0.79, 0.81)])
+        self.assertGreater(unlike.high - unlike.low, 0.5)  # the spread between layers counts
+        ratios = statistics.pooled([Effect(2, 1, 4, null=1), Effect(0.5, 0.25, 1, null=1)], logarithm=True)
+        self.assertAlmostEqual(ratios.value, 1)
+        self.assertIsNone(statistics.pooled([None, Effect(1)]))
+
+
+def cells(says, k=8):
+    return [rules.Cell(f"layer {i}", k, one) for i, one in enumerate(says)]
+
+
+class Rules(unittest.TestCase):
+    good = Effect(0.7, 0.65, 0.75, q=0.001, null=0.5)
+    none = Effect(0.5, 0.45, 0.55, q=0.6, null=0.5)
+    low = Effect(0.3, 0.25, 0.35, q=0.001, null=0.5)
+
+    def test_cells(self):
+        rivals = [self.none] * 3
+        judge = rules.judge
+        self.assertEqual(judge(self.good, rivals, [], self.none), rules.FOR)
+        self.assertEqual(judge(self.low, rivals, [], self.none), rules.AGAINST)
+        self.assertEqual(judge(self.none, rivals), rules.NEITHER)
+        self.assertEqual(judge(Effect(0.7, 0.65, 0.75, q=0.06, null=0.5)), rules.NEITHER)  # not significant
+        self.assertEqual(judge(Effect(0.7, 0.45, 0.95, q=0.01, null=0.5)), rules.NEITHER)  # interval holds the null
+        self.assertEqual(judge(self.good, [Effect(0.71, null=0.5)]), rules.NEITHER)  # a rival is ahead
+        self.assertEqual(judge(self.good, rivals, [Effect(0.1, -0.1, 0.3, q=0.001)]), rules.NEITHER)  # not beaten
+        self.assertEqual(judge(self.good, rivals, [Effect(0.1, 0.05, 0.3, q=0.2)]), rules.NEITHER)
+        self.assertEqual(judge(self.good, rivals, [Effect(0.1, 0.05, 0.3, q=0.01)]), rules.FOR)
+        self.assertEqual(judge(self.good, rivals, [], self.good), rules.VOID)
+        self.assertEqual(judge(self.good, rivals, [], self.low), rules.VOID)
+        for missing in (judge(None), judge(self.good, [None]), judge(self.good, [], [None]), judge(Effect(0.7))):
+            self.assertEqual(missing, rules.OPEN)
+
+    def test_verdicts(self):
+        most, all_for = [rules.FOR] * 4 + [rules.NEITHER], [rules.FOR] * 5
+        self.assertEqual(rules.verdict(cells(most) + cells(all_for, 32)), rules.SUPPORTED)
+        self.assertEqual(rules.verdict(cells(most) + cells([rules.NEITHER] * 5, 32)), rules.MIXED)
+        self.assertEqual(rules.verdict(cells([rules.AGAINST] * 4 + [rules.FOR])), rules.CONTRADICTED)
+        self.assertEqual(rules.verdict(cells([rules.FOR] * 3 + [rules.NEITHER] * 2)), rules.MIXED)
+        self.assertEqual(rules.verdict(cells([rules.FOR] * 2 + [rules.NEITHER] * 3)), rules.NOT_SUPPORTED)
+        self.assertEqual(rules.verdict(cells([rules.VOID] * 5)), rules.NOT_SUPPORTED)
+        self.assertEqual(rules.verdict(cells([rules.OPEN] * 2 + [rules.FOR] * 3)), rules.NOT_MEASURED)
+        self.assertEqual(rules.verdict(cells([rules.OPEN] + [rules.FOR] * 4)), rules.SUPPORTED)
+        self.assertEqual(rules.verdict([]), rules.NOT_MEASURED)
+
+    def test_several_tests_of_a_claim(self):
+        self.assertEqual(rules.together([rules.SUPPORTED, rules.NOT_MEASURED]), rules.SUPPORTED)
+        self.assertEqual(rules.together([rules.SUPPORTED, rules.NOT_SUPPORTED]), rules.MIXED)
+        self.assertEqual(rules.together([rules.NOT_MEASURED]), rules.NOT_MEASURED)
+
+    def test_the_text_says_what_the_code_does(self):
+        self.assertIn(f"q < {rules.LEVEL}", rules.RULES)
+        self.assertEqual([rules.enough(n) for n in (1, 2, 4, 5)],
+                         [1, 1, 3, 4])  # four fifths, rounded down, at least one
+        for word in (rules.FOR, rules.AGAINST, rules.NEITHER, rules.VOID, rules.OPEN, rules.SUPPORTED,
+                     rules.CONTRADICTED, rules.MIXED, rules.NOT_SUPPORTED, rules.NOT_MEASURED):
+            self.assertIn(f"**{word}**", rules.RULES)
+
+
+class Page(unittest.TestCase):
+    def setUp(self):
+        self.top = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.settings = plan.Settings(self.top / "branchsae",
+                                      self.top / "m.onnx", (self.top / "photos", self.top / "x.tar"),
+                                      self.top / "work", (self.top / "photos", ),
+                                      ks=(8, 32))
+
+    def fill(self, whole=None, animals=None, odds=4.0, p=1e-6, same=60, ks=None, **more):
+        """Results of all steps. whole: of branches() for whole layers; animals: {branch: share of features}."""
+        animals = animals or {}
+        for k in ks or self.settings.ks:
+            for tap in self.settings.taps():
+                layer, _, branch = tap.partition(".")
+                document = (invented.branches(tap, k, animals=animals.get(branch, 0.2))
+                            if branch else invented.branches(tap, k, **(whole or {}), **more))
+                invented.write(self.settings.work / f"results/branches-k{k}" / tap / "branches.json", document)
+            invented.write(self.settings.work / f"results/eval-k{k}.json",
+                           {"evaluations": [invented.evaluation(tap, k) for tap in self.settings.taps()]})
+        for k in self.settings.match_ks:
+            for a, b in self.settings.pairs():
+                invented.write(self.settings.work / f"results/match-k{k}" / f"{a}.{b}" / "match.json",
+                               invented.match(a, b, odds, p, same))
+        invented.training_run(self.settings.work / "runs/layers", {})
+
+    def text(self):
+        path = self.top / "docs/findings.md"
+        page.write(self.settings, Results(self.settings), path)
+        for chart in path.parent.glob("findings/*.svg"):
+            xml.etree.ElementTree.parse(chart)
+            self.assertIn(f"(findings/{chart.name})", path.read_text())
+        return path.read_text(encoding="utf-8")
+
+    def verdict(self, text, claim):
+        line = next(line for line in text.splitlines() if line.startswith(f"- **{claim}**"))
+        return line.rsplit("**", 2)[1]
+
+    def test_nothing_is_there(self):
+        text = self.text()
+        for claim in ("C1", "C4", "C5"):
+            self.assertEqual(self.verdict(text, claim), rules.NOT_MEASURED)
+        self.assertIn("Not measured.", text)
+
+    def test_everything_speaks_for_the_claims(self):
+        self.fill({"prefers": {"animal": "5x5", "colour": "1x1"}}, {"5x5": 0.6})
+        text = self.text()
+        self.assertEqual(self.verdict(text, "C1"), rules.SUPPORTED)
+        self.assertEqual(self.verdict(text, "C5"), rules.SUPPORTED)
+        self.assertEqual(self.verdict(text, "C4"), rules.MIXED)  # whole layers for it, the branches' own against it
+        self.assertIn("0.70 [0.68, 0.72]", text)
+        self.assertIn("commit 123", text)
+        self.assertIn("| mixed4c | 32 | 0.250 | 3.0 % | 32.0 | 70.0 % / 65.0 % | 0.980 | 0.970 |", text)
+        self.assertEqual(len(list((self.top / "docs/findings").glob("*.svg"))), 4)
+
+    def test_the_opposite_of_the_claims(self):
+        self.fill({"against": {"animal": "5x5", "colour": "1x1"}}, {"5x5": 0.02, "1x1": 0.02}, odds=0.2, same=20)
+        text = self.text()
+        for claim in ("C1", "C4", "C5"):
+            self.assertEqual(self.verdict(text, claim), rules.CONTRADICTED, claim)
+
+    def test_nothing_stands_out(self):
+        self.fill(odds=1.1, p=0.5, same=41)
+        text = self.text()
+        for claim in ("C1", "C4", "C5"):
+            self.assertEqual(self.verdict(text, claim), rules.NOT_SUPPORTED, claim)
+
+    def test_another_branch_is_ahead(self):
+        self.fill({"prefers": {"animal": "3x3", "colour": "pool"}}, {"5x5": 0.5, "3x3": 0.8})
+        self.assertEqual(self.verdict(self.text(), "C1"), rules.NOT_SUPPORTED)
+
+    def test_a_random_dictionary_passes_as_well(self):
+        self.fill({"prefers": {"animal": "5x5"}, "random_passes": True})
+        text = self.text()
+        self.assertNotIn("| for |", text.split("## C1")[1].split("### Autoencoders")[0])
+        self.assertIn("| void |", text)
+
+    def test_pairs_alone_are_not_enough(self):
+        """The odds ratio is high, but no more pairs share a branch than after exchanging branches."""
+        self.fill(odds=5.0, same=40)
+        self.assertEqual(self.verdict(self.text(), "C5"), rules.NOT_SUPPORTED)
+
+    def test_one_k_is_missing(self):
+        self.fill({"prefers": {"animal": "5x5"}}, {"5x5": 0.6}, ks=(32, ))
+        text = self.text()
+        self.assertEqual(self.verdict(text, "C1"), rules.SUPPORTED)
+        self.assertIn("8: –", text)
+
+    def test_a_result_that_is_cut_off(self):
+        self.fill({"prefers": {"animal": "5x5"}}, {"5x5": 0.6})
+        for layer in ("mixed4a", "mixed4b"):
+            for k in self.settings.ks:
+                (self.settings.work / f"results/branches-k{k}" / layer / "branches.json").write_text('{"tests": [')
+        text = self.text()
+        lines = [line for line in text.splitlines() if "latents of whole layers, photos" in line]
+        line = next(line for line in lines if "**C1**" in line)
+        self.assertIn("32: 3 / 0 of 3", line)
+        self.assertIn(rules.NOT_MEASURED, line)
+        self.assertEqual(self.verdict(text, "C1"), rules.SUPPORTED)  # by the branches' own autoencoders alone
+
+    def test_numbers_that_are_none(self):
+        self.fill({"prefers": {"animal": "5x5"}}, {"5x5": 0.6})
+        path = self.settings.work / "results/branches-k32/mixed4c/branches.json"
+        document = json.loads(path.read_text())
+        for test in document["tests"]:
+            test["value"] = test["low"] = test["high"] = None
+        document["neuron_share"] = None
+        path.write_text(json.dumps(document))
+        self.assertIn("| open |", self.text())
+
+    def test_results_that_are_about_neurons(self):
+        self.fill(neuron_share=0.8)
+        self.assertIn("mixed4a at k = 32", self.text().split("## Latents or neurons")[1])
+
+
+class Tables(unittest.TestCase):
+    def test_figures(self):
+        for value, text in ((0.01234, "0.0123"), (1.5, "1.50"), (12345, "12,345"), (0.0, "0"), (None, "–"),
+                            (float("nan"), "–"), (1e-7, "1.0e-07"), (math.inf, "inf"), (0.999, "0.999")):
+            self.assertEqual(tables.figure(value), text)
+        self.assertEqual(tables.probability(0), "< 1e-300")
+        self.assertIn("a\\|b", tables.table(("x", ), [("a|b", )]))
+
+    def test_charts_of_one_value_and_of_none(self):
+        panels = [("k = 8", [("mixed4a", {"5x5": Effect(2.0, 2.0, 2.0, null=1)})])]
+        xml.etree.ElementTree.fromstring(figures.forest("a < b", "ratio", 1.0, panels, logarithm=True))
+        self.assertIsNone(figures.forest("none", "ratio", 1.0, [("k", [("row", {"5x5": None})])]))
+
+
+PROGRAM = """#!{python}
+import json, os, pathlib, sys
+sys.path[:0] = [{here!r}]
+import invented_findings as invented
+words = sys.argv[1:]
+with open({log!r}, "a") as log:
+    log.write(json.dumps(words) + "\\n")
+if pathlib.Path({broken!r}).exists() and pathlib.Path({broken!r}).read_text() == words[0]:
+    print("branchsae: error: the disk is full", file=sys.stderr)
+    sys.exit(1)
+if words[0] == "train" and "--resume" in words:
+    path = pathlib.Path(words[words.index("--resume") + 1]) / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {{"status": "finished"}}))
+elif words[0] == "train":
+    first = next(i for i, word in enumerate(words) if word.startswith("--"))
+    flags = [word for word in words if word.startswith("--") and word != "--no-progress"]
+    line = {{flag[2:]: words[words.index(flag) + 1] for flag in flags}}
+    invented.training_run(line["out"], line, words[1], words[2:first], int(line.get("tokens", 0)))
+else:
+    print(json.dumps({{"command": words[0]}}))
+"""
+
+
+class Running(unittest.TestCase):
+    def setUp(self):
+        self.top = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.log = self.top / "calls"
+        self.broken = self.top / "broken"
+        program = self.top / "branchsae"
+        program.write_text(
+            PROGRAM.format(python=sys.executable,
+                           here=str(pathlib.Path(__file__).parent),
+                           log=str(self.log),
+                           broken=str(self.broken)))
+        program.chmod(0o755)
+        for name in ("m.onnx", "photos", "x.tar"):
+            (self.top / name).touch()
+
+    def call(self, *more):
+        import importlib.util
+        spec = importlib.util.spec_from_file_location("findings_command", cases.ROOT / "scripts/findings.py")
+        command = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(command)
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors):
+            try:
+                code = command.main([
+                    "--branchsae", f"{self.top}/branchsae", "--model", f"{self.top}/m.onnx", "--images",
+                    f"{self.top}/photos", f"{self.top}/x.tar", "--work", f"{self.top}/work", "--out",
+                    f"{self.top}/findings.md", "--k", "8", "--match-k", "8", "--full-k", "8", *more
+                ])
+            except SystemExit as end:
+                code = end.code
+        calls = [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+        self.log.unlink(missing_ok=True)
+        return code, calls, errors.getvalue()
+
+    def test_each_step_runs_once(self):
+        code, calls, _ = self.call()
+        self.assertEqual(code, 0)
+        self.assertEqual([call[0] for call in calls].count("train"), 3)
+        self.assertEqual(set(call[0] for call in calls), {"train", "eval", "branches", "match"})
+        self.assertTrue((self.top / "findings.md").exists())
+        self.assertEqual(self.call(), (0, [], f"findings: {self.top}/findings.md\n"))
+
+    def test_a_training_that_was_cut_off_goes_on(self):
+        self.call()
+        for name in ("layers", "second"):
+            path = self.top / f"work/runs/{name}/run.json"
+            info = json.loads(path.read_text())
+            path.write_text(json.dumps(info | {"status": "running"}))
+            (self.top / f"work/done/train-{name}.json").unlink()
+        _, calls, _ = self.call()
+        self.assertEqual([call[:2] for call in calls if call[0] == "train"], [["train", "--resume"]] * 2)
+        self.assertIn("branches", [call[0] for call in calls])  # what hangs on the training is measured anew
+
+    def test_a_finished_training_that_was_made_by_hand_is_taken(self):
+        self.call()
+        (self.top / "work/done/train-layers.json").unlink()
+        _, calls, _ = self.call()
+        self.assertNotIn("train", [call[0] for call in calls])
+
+    def test_a_run_with_other_options_or_images_is_refused(self):
+        self.call()
+        for more in (("--positions", "5"), ("--tokens", "99"), ("--images", f"{self.top}/photos")):
+            code, calls, errors = self.call(*more)
+            self.assertEqual((code, calls), (1, []))
+            self.assertIn("other options", errors)
+
+    def test_a_step_that_fails_leaves_the_rest(self):
+        self.broken.write_text("match")
+        code, calls, errors = self.call()
+        self.assertEqual(code, 1)
+        self.assertIn("the disk is full", errors)
+        self.assertTrue((self.top / "findings.md").exists())
+        self.broken.unlink()
+        code, calls, _ = self.call()
+        self.assertEqual((code, set(call[0] for call in calls)), (0, {"match"}))
+
+    def test_a_training_that_fails_ends_it(self):
+        self.broken.write_text("train")
+        code, calls, _ = self.call()
+        self.assertEqual((code, len(calls)), (1, 1))
+        self.assertFalse((self.top / "findings.md").exists())
+
+    def test_wrong_usage(self):
+        for more, said in ((("--k", "4,x"), "whole numbers"), (("--k", "0"), "at least 1"),
+                           (("--match-k", "5"), "[5]"), (("--second-seed", "mixed9z"), "mixed9z"),
+                           (("--images", "/nowhere"), "/nowhere is not there")):
+            code, calls, errors = self.call(*more)
+            self.assertEqual((code, calls), (2, []), more)
+            self.assertIn(said, errors)
+
+
+if __name__ == "__main__":
+    cases.run()
