@@ -212,8 +212,9 @@ class SplicingJob {
     for (Target& target : targets_) {
       const auto tokens = forward_->tokens(target.tap, 0, count);
       const HostRows x(device_.backend(), *stream_, tokens);
+      reconstructor_->encode(*stream_, *target.sae, tokens, std::ranges::max(target.ks));
       for (size_t i = 0; i < target.ks.size(); ++i) {
-        const auto x_hat = reconstructor_->run(*stream_, *target.sae, tokens, target.ks[i]);
+        const auto x_hat = reconstructor_->decode(*stream_, *target.sae, target.ks[i]);
         target.sums[i].add(x.view(), HostRows(device_.backend(), *stream_, x_hat).view());
         if (target.place != nullptr)
           add(target.predictions[i], clean, splice(*target.place, x_hat, count), batch);

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "analysis/splicing/reconstructor.h"
 #include "engine/error.h"
 #include "loader/onnx_loader.h"
 #include "tests/analysis/small_network.h"
@@ -166,4 +167,33 @@ TEST_CASE("splicing: without labels only what needs none, without classes no spl
       evaluate_splicing(Device::cpu(2), headless, scene.images, saes, options).evaluations.at(0);
   CHECK(refused.refused.find("classifies nothing") != std::string::npos);
   CHECK(refused.reconstructions.size() == 1);
+}
+
+TEST_CASE("splicing: several k from one encoding are each as alone") {
+  const Scene scene;
+  const auto saes = list(neurons("mixed4d", scene.width("mixed4d"), 8));
+  const SplicingEvaluation together = scene.run(saes, {1, 5, 20}).evaluations.at(0);
+  for (const int64_t k : {1, 5, 20}) {
+    const SplicingEvaluation alone = scene.run(saes, {k}).evaluations.at(0);
+    const auto& ours = together.find(Replacement::kReconstruction, k).predictions.sums();
+    const auto& theirs = alone.find(Replacement::kReconstruction, k).predictions.sums();
+    CHECK(ours.divergence == theirs.divergence);
+    CHECK(ours.cross_entropy == theirs.cross_entropy);
+  }
+}
+
+TEST_CASE("the largest of a selection, ties to the lower index") {
+  const std::vector<float> values{2, 5, 3, 5, 0};
+  const std::vector<int32_t> indices{3, 4, 7, 9, -1};
+  const auto kept = [&](size_t k) {
+    std::vector<float> to(k, -1.0F);
+    std::vector<int32_t> at(k, 77);
+    keep_largest(values, indices, to, at);
+    return std::pair(to, at);
+  };
+  CHECK(kept(1) == std::pair(std::vector<float>{5}, std::vector<int32_t>{4}));
+  CHECK(kept(2) == std::pair(std::vector<float>{5, 5}, std::vector<int32_t>{4, 9}));
+  CHECK(kept(3) == std::pair(std::vector<float>{5, 3, 5}, std::vector<int32_t>{4, 7, 9}));
+  CHECK(kept(5) == std::pair(values, indices));
+  CHECK(kept(6) == std::pair(std::vector<float>{2, 5, 3, 5, 0, 0}, std::vector<int32_t>{3, 4, 7, 9, -1, -1}));
 }
