@@ -343,8 +343,8 @@ EncodeCounts CpuSae::take_encode_counts() {
 }
 
 std::string CpuSae::description() const {
-  return fmt::format("{} gradient, {} or sparse encode by tile, {}, {} thread{}",
-                     layout_.scheme == GradientScheme::kScatter ? "scattered" : "ranged",
+  return fmt::format("gradient {}, {} or sparse encode by tile, {}, {} thread{}",
+                     layout_.scheme == GradientScheme::kScatter ? "scattered" : "by ranges",
                      kernels_.encode_pairs != nullptr ? "dense (screened in bf16)" : "dense",
                      isa_name(kernels_.isa), threads_, threads_ == 1 ? "" : "s");
 }
