@@ -5,9 +5,11 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "analysis/features/responses.h"
 #include "engine/error.h"
+#include "engine/parallel.h"
 
 namespace branchsae {
 namespace {
@@ -43,6 +45,23 @@ void add_labels(FeatureTable& table, const ImageScores& scores, const ImageSynse
   }
 }
 
+/// The largest cosines but for the row's own and those of zero rows; ties by number.
+std::vector<FeatureNeighbour> nearest(std::span<const float> cosines, int64_t self,
+                                      const std::vector<bool>& zero, size_t count) {
+  std::vector<int32_t> order;
+  for (size_t j = 0; j < cosines.size(); ++j) {
+    if (static_cast<int64_t>(j) != self && !zero[j]) order.push_back(static_cast<int32_t>(j));
+  }
+  const auto cosine = [cosines](int32_t j) { return cosines[static_cast<size_t>(j)]; };
+  const auto kept = static_cast<std::ptrdiff_t>(std::min(count, order.size()));
+  std::ranges::partial_sort(order, order.begin() + kept, [&](int32_t a, int32_t b) {
+    return cosine(a) != cosine(b) ? cosine(a) > cosine(b) : a < b;
+  });
+  std::vector<FeatureNeighbour> neighbours;
+  for (auto j = order.begin(); j != order.begin() + kept; ++j) neighbours.push_back({*j, cosine(*j)});
+  return neighbours;
+}
+
 }  // namespace
 
 FeatureTable feature_table(const ImageScores& scores, std::array<int64_t, 2> grid, const ImageSynsets* labels,
@@ -67,34 +86,27 @@ FeatureTable feature_table(const ImageScores& scores, std::array<int64_t, 2> gri
   return table;
 }
 
-void add_neighbours(FeatureTable& table, View<const float, 2> decoder, size_t count) {
+void add_neighbours(FeatureTable& table, View<const float, 2> decoder, size_t count, int threads) {
   const auto n = static_cast<Eigen::Index>(decoder.shape[0]), d = static_cast<Eigen::Index>(decoder.shape[1]);
   if (static_cast<size_t>(n) != table.rows.size())
     throw ShapeError(fmt::format("a decoder of {} rows beside {} latents", n, table.rows.size()));
   Matrix rows(n, d);
+  std::vector<bool> zero(static_cast<size_t>(n));
   for (Eigen::Index i = 0; i < n; ++i) {
     for (Eigen::Index j = 0; j < d; ++j) rows(i, j) = decoder(i, j);
-    if (const float norm = rows.row(i).norm(); norm > 0) rows.row(i) /= norm;
+    const float norm = rows.row(i).norm();
+    zero[static_cast<size_t>(i)] = !(norm > 0);
+    if (norm > 0) rows.row(i) /= norm;
   }
-  for (Eigen::Index first = 0; first < n; first += kRowsAtOnce) {
-    const Eigen::Index height = std::min(kRowsAtOnce, n - first);
+  on_threads(threads, (n + kRowsAtOnce - 1) / kRowsAtOnce, [&](int64_t block) {
+    const Eigen::Index first = block * kRowsAtOnce, height = std::min(kRowsAtOnce, n - first);
     const Matrix cosines = rows.middleRows(first, height) * rows.transpose();
     for (Eigen::Index i = 0; i < height; ++i) {
-      const Eigen::Index self = first + i;
-      if (rows.row(self).isZero(0)) continue;
-      std::vector<int32_t> order;
-      for (Eigen::Index j = 0; j < n; ++j) {
-        if (j != self && !rows.row(j).isZero(0)) order.push_back(static_cast<int32_t>(j));
-      }
-      const size_t kept = std::min(count, order.size());
-      std::ranges::partial_sort(
-          order, order.begin() + static_cast<std::ptrdiff_t>(kept), [&](int32_t a, int32_t b) {
-            return cosines(i, a) != cosines(i, b) ? cosines(i, a) > cosines(i, b) : a < b;
-          });
-      for (size_t j = 0; j < kept; ++j)
-        table.rows[static_cast<size_t>(self)].neighbours.push_back({order[j], cosines(i, order[j])});
+      if (!zero[static_cast<size_t>(first + i)])
+        table.rows[static_cast<size_t>(first + i)].neighbours =
+            nearest({cosines.row(i).data(), static_cast<size_t>(n)}, first + i, zero, count);
     }
-  }
+  });
 }
 
 }  // namespace branchsae

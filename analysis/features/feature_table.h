@@ -58,6 +58,6 @@ FeatureTable feature_table(const ImageScores& scores, std::array<int64_t, 2> gri
                            const FeatureVariants& variants, size_t top = 10);
 
 /// Sets every row's nearest decoder rows; decoder [n, d] on the host. Zero rows have no neighbours.
-void add_neighbours(FeatureTable& table, View<const float, 2> decoder, size_t count = 5);
+void add_neighbours(FeatureTable& table, View<const float, 2> decoder, size_t count = 5, int threads = 1);
 
 }  // namespace branchsae

@@ -50,7 +50,7 @@ class FeaturesJob {
   void run() {
     const Device device = open_device(context_.common);
     measure(device);
-    for (size_t i = 0; i < scans_.scans.size(); ++i) results_.push_back(describe(i));
+    for (size_t i = 0; i < scans_.scans.size(); ++i) results_.push_back(describe(device, i));
     draw(device);
     for (size_t i = 0; i < scans_.scans.size(); ++i) write(i);
     warn_of_skipped(scans_.skipped);
@@ -88,7 +88,7 @@ class FeaturesJob {
     if (mirrored) mirrored_ = variant(ImageVariant::kMirrored);
   }
 
-  TapResult describe(size_t place) {
+  TapResult describe(const Device& device, size_t place) {
     const FeatureScan& scan = scans_.scans[place];
     const ImageSynsets* labels = input_.labels.synsets ? &*input_.labels.synsets : nullptr;
     const FeatureVariants variants{grey_.empty() ? nullptr : &grey_[place],
@@ -99,7 +99,8 @@ class FeaturesJob {
     if (labels == nullptr) result.table.no_labels = input_.labels.missing;
     if (labels != nullptr) result.precision = label_precision(scan.scores, *labels);
     const SaeParameters& parameters = input_.saes[scan.sae].parameters;
-    add_neighbours(result.table, (parameters.w_dec.empty() ? parameters.w : parameters.w_dec).matrix());
+    add_neighbours(result.table, (parameters.w_dec.empty() ? parameters.w : parameters.w_dec).matrix(), 5,
+                   device.backend().threads());
     if (photos_) result.cards = choose_cards(scan.scores, options_.cards);
     const fs::path& folder = folders_[scan.sae];
     const std::string name = result_name("features", tap(place), scan.k);
