@@ -69,6 +69,9 @@ class Matcher {
     for (Pairing& pairing : match.pairings) {
       pairing.agreement = agreement_of(pairing.pairs, a_.profile, b_.profile);
       pairing.random = agreement_of(pairing.pairs, a_.random, b_.random);
+      pairing.enriched = agreement_of(pairing.pairs, by_enrichment(a_.profile), by_enrichment(b_.profile));
+      pairing.random_enriched =
+          agreement_of(pairing.pairs, by_enrichment(a_.random), by_enrichment(b_.random));
     }
     match.halves = split(compare, images);
     return match;
@@ -135,7 +138,9 @@ void correct_all(MatchResult& result) {
   std::vector<Agreement*> agreements;
   for (SimilarityMatch& match : result.similarities) {
     for (Pairing& pairing : match.pairings) {
-      if (pairing.agreement) agreements.push_back(&*pairing.agreement);
+      for (std::optional<Agreement>* one : {&pairing.agreement, &pairing.enriched}) {
+        if (*one) agreements.push_back(&**one);
+      }
     }
     if (match.halves.agreement) agreements.push_back(&*match.halves.agreement);
   }

@@ -32,7 +32,8 @@ struct MatchOptions {
 struct Pairing {
   std::string name;  ///< "mutual best", "one to one"
   std::vector<LatentPair> pairs = {};
-  std::optional<Agreement> agreement = {}, random = {};  ///< unset where branches cannot be compared
+  std::optional<Agreement> agreement = {}, random = {};          ///< unset where branches cannot be compared
+  std::optional<Agreement> enriched = {}, random_enriched = {};  ///< the same by_enrichment()
 };
 
 /// Pairs found on the images of even number, tried on those of odd number.
