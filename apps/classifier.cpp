@@ -4,39 +4,8 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
-#include <variant>
-
-#include "engine/error.h"
 
 namespace branchsae::apps {
-namespace {
-
-/// Channels of [N, C] or [N, C, 1, 1]; 0 for any other shape.
-int64_t class_count(const Shape& shape) {
-  const bool flat = shape.size() == 2 || (shape.size() == 4 && shape[2] == 1 && shape[3] == 1);
-  return flat && shape[1] > 1 ? shape[1] : 0;
-}
-
-}  // namespace
-
-ClassOutput find_class_output(const Graph& graph) {
-  ClassOutput found;
-  int latest = -1;
-  for (const ValueId output : graph.outputs) {
-    const int node = graph.producer(output);
-    const int64_t classes = class_count(graph.value(output).shape);
-    if (classes == 0 || node <= latest) continue;
-    latest = node;
-    const Op& op = graph.nodes[static_cast<size_t>(node)].op;
-    found = {graph.value(output).name, classes, std::holds_alternative<SoftmaxOp>(op)};
-  }
-  if (latest < 0) {
-    throw InputError("no output of " + graph.source +
-                     " is one number a class ([N, classes]); it classifies nothing");
-  }
-  return found;
-}
-
 std::vector<double> softmax(std::span<const float> logits) {
   double most = -std::numeric_limits<double>::infinity();
   for (const float x : logits) most = std::max(most, static_cast<double>(x));

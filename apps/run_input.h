@@ -41,7 +41,8 @@ RunInfo read_single_run(const std::filesystem::path& folder);
 
 /// The model that a run was trained on, prepared as then; `override_path` when it has moved.
 Graph open_run_model(const RunInfo& info, const std::string& override_path);
-/// The run's own images at the run's size, when `override_specs` is empty.
+/// The run's own images at the run's size, when `override_specs` is empty; labels by `classes`, null: the
+/// run's list.
 std::unique_ptr<ImageSource> open_run_images(const RunInfo& info, const Graph& graph,
                                              const std::vector<std::string>& override_specs,
                                              std::shared_ptr<const ClassList> classes = nullptr);

@@ -57,12 +57,6 @@ EvaluateResult evaluate_targets(ImageTokens& tokens, Stream& stream,
   return result;
 }
 
-}  // namespace model
-
-namespace {
-
-constexpr int64_t kTokensAtOnce = 4096;
-
 std::vector<int64_t> checked_ks(const EvaluateOptions& options, const SaeFile& sae) {
   if (options.ks.empty()) return {sae.spec.k};
   for (int64_t k : options.ks) {
@@ -80,6 +74,12 @@ void check_width(const SaeFile& sae, const Tap& tap) {
                   sae.spec.d, tap.width()));
 }
 
+}  // namespace model
+
+namespace {
+
+constexpr int64_t kTokensAtOnce = 4096;
+
 /// The taps, each once.
 std::vector<std::string> distinct_taps(const std::vector<SaeFile>& saes) {
   std::vector<std::string> taps;
@@ -94,7 +94,7 @@ std::vector<std::string> distinct_taps(const std::vector<SaeFile>& saes) {
 EvaluateResult evaluate(const Device& device, const Graph& graph, const ImageSource& images,
                         const std::vector<SaeFile>& saes, const EvaluateOptions& options,
                         const EvaluateCallbacks& callbacks) {
-  for (const SaeFile& sae : saes) checked_ks(options, sae);
+  for (const SaeFile& sae : saes) model::checked_ks(options, sae);
   const std::vector<std::string> taps = distinct_taps(saes);
   const SaePrecision precision = offered_precision(device.backend(), options.precision);
   const auto network = with_memory_advice("lower --batch", [&] {
@@ -106,10 +106,10 @@ EvaluateResult evaluate(const Device& device, const Graph& graph, const ImageSou
   std::vector<model::EvaluationTarget> targets;
   for (const SaeFile& sae : saes) {
     const auto index = static_cast<size_t>(std::ranges::find(taps, sae.tap) - taps.begin());
-    check_width(sae, forward.taps()[index]);
+    model::check_width(sae, forward.taps()[index]);
     executors.push_back(with_memory_advice(
         "give fewer --tap at once", [&] { return make_executor(device, sae, kTokensAtOnce, precision); }));
-    targets.push_back({sae.tap, index, executors.back().get(), checked_ks(options, sae)});
+    targets.push_back({sae.tap, index, executors.back().get(), model::checked_ks(options, sae)});
   }
   model::SkippedImages skipped(images, options.images, options.strict);
   const auto stream = device.make_stream();

@@ -85,6 +85,7 @@ SaeMetrics metrics_from_sums(const SaeEvalSums& sums, int64_t n) {
   metrics.cosine = sums.cosine / tokens;
   metrics.l0 = sums.active / tokens;
   metrics.mean_square = sums.squared_norm / tokens;
+  for (double sum : sums.channel_sum) metrics.mean.push_back(sum / tokens);
   measure_channels(sums, metrics);
   measure_latents(sums, n, metrics);
   return metrics;

@@ -29,6 +29,7 @@ struct SaeMetrics {
   /// linear interpolation between order statistics.
   std::array<double, kDensityQuantiles.size()> density_quantiles{};
   std::vector<double> density;  ///< [n]
+  std::vector<double> mean;     ///< [d] the mean token
 };
 
 /// `n` latents. Throws ShapeError when sums.fired has another length.
@@ -37,7 +38,7 @@ SaeMetrics metrics_from_sums(const SaeEvalSums& sums, int64_t n);
 /// Linear interpolation between order statistics; `sorted` ascending, not empty, q in 0..1.
 double quantile(const std::vector<double>& sorted, double q);
 
-/// One JSON object: the fields above but `density`; density_quantiles as {"0.5": 0.01, ...}.
+/// One JSON object: the fields above but `density` and `mean`; density_quantiles as {"0.5": 0.01, ...}.
 std::string to_json(const SaeMetrics& metrics);
 
 }  // namespace branchsae

@@ -1,18 +1,25 @@
 #pragma once
-/// What a network still predicts when a tap is replaced by its autoencoder's reconstruction, by its mean, by
-/// zero.
-#include <functional>
-#include <optional>
+/// What reconstructions are worth: to the network, which runs on with a tap replaced by its autoencoder's
+/// reconstruction, by its mean, by zero; and in figures that need the mean token beforehand.
 #include <string>
 #include <vector>
 
 #include "analysis/splicing/predictions.h"
+#include "analysis/splicing/reconstruction_figures.h"
 #include "engine/device.h"
 #include "engine/images.h"
 #include "model/evaluate.h"
 #include "model/sae_file.h"
 
 namespace branchsae {
+
+struct SplicingOptions {
+  EvaluateOptions evaluate = {};
+  /// Of each autoencoder's tokens, [d]: SaeMetrics::mean of evaluate() on the same images.
+  std::vector<std::vector<double>> means = {};
+  bool splice = true;    ///< false: only the figures, of a pass that ends at the taps
+  bool labelled = true;  ///< false: ImageInfo::label are no classes of this network
+};
 
 enum class Replacement { kReconstruction, kMean, kZero };
 /// "reconstruction", "mean", "zero".
@@ -24,29 +31,38 @@ struct SplicedPredictions {
   PredictionComparison predictions;
 };
 
+struct Reconstruction {
+  int64_t k = 0;
+  ReconstructionFigures figures;
+};
+
 /// One autoencoder.
 struct SplicingEvaluation {
   std::string tap;
-  std::string refused;         ///< why the tap cannot be replaced (a joined one); then nothing else is set
-  PredictionComparison clean;  ///< the network untouched
+  std::vector<Reconstruction> reconstructions;  ///< by k
+  /// Why the tap cannot be replaced (a joined one, a network without classes); then nothing below is set.
+  std::string refused;
+  PredictionComparison clean;               ///< the network untouched
   std::vector<SplicedPredictions> spliced;  ///< mean, zero, then a reconstruction for each k
 
   const SplicedPredictions& find(Replacement replacement, int64_t k = 0) const;
-  /// Of a reconstruction, against the tap at `without`; predictions.h has the formula.
+  /// Of a reconstruction, against the tap at `without`; predictions.h has the formulas.
   double recovered(int64_t k, Replacement without) const;
+  double divergence_recovered(int64_t k, Replacement without) const;
 };
 
 struct SplicingResult {
   std::vector<SplicingEvaluation> evaluations;  ///< in the order of the autoencoders
   std::vector<SkippedImage> skipped;
   int64_t images = 0;
-  bool stopped = false;
+  bool stopped = false;  ///< then it covers only the images read so far
 };
 
-/// Two passes over the images: the taps' means, then everything else. Images, ks and precision as in
-/// evaluate(); its errors, too. Labels are ImageInfo::label.
+/// One pass over the images for all autoencoders and ks. Beside it, for each tap and for each k more, the
+/// network runs on from the tap: its mean and zero once a tap, its reconstruction once a k; and each
+/// autoencoder encodes once a k. Images, ks and precision as in evaluate(); its errors, too.
 SplicingResult evaluate_splicing(const Device& device, const Graph& graph, const ImageSource& images,
-                                 const std::vector<SaeFile>& saes, const EvaluateOptions& options,
+                                 const std::vector<SaeFile>& saes, const SplicingOptions& options,
                                  const EvaluateCallbacks& callbacks = {});
 
 }  // namespace branchsae

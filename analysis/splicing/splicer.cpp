@@ -37,7 +37,8 @@ Splicer::Splicer(const Device& device, const Graph& graph, const SpliceSite& sit
                  int64_t max_batch, int64_t height, int64_t width, NetworkPrecision precision,
                  ConvAlgorithm conv)
     : device_(device),
-      site_(site),
+      value_(site.value),
+      channels_(site.channels),
       max_batch_(max_batch),
       positions_(height * width),
       program_(device.compile(resume_at(graph, site.value, {resolve_tap(graph, scores).parts.at(0).value}),
@@ -50,20 +51,23 @@ Splicer::Splicer(const Device& device, const Graph& graph, const SpliceSite& sit
       changed_(
           device.backend().buffer<float>(max_batch * positions_ * site.channels, "replaced activation")) {}
 
-HostTensor Splicer::run_sync(Stream& stream, View<const float, 2> layer, View<const float, 2> replacement) {
+HostTensor Splicer::run_sync(Stream& stream, const SpliceSite& site, View<const float, 2> layer,
+                             View<const float, 2> replacement) {
+  if (site.value != value_)
+    throw InputError(fmt::format("'{}' is another layer than the one to go on from", site.layer));
   const int64_t rows = layer.shape[0], images = rows / positions_;
   const bool whole = images >= 1 && images <= max_batch_ && images * positions_ == rows;
-  if (!whole || layer.shape[1] != site_.channels || replacement.shape[0] != rows ||
-      replacement.shape[1] != site_.end - site_.begin) {
+  if (!whole || layer.shape[1] != channels_ || replacement.shape[0] != rows ||
+      replacement.shape[1] != site.end - site.begin) {
     throw ShapeError(fmt::format(
         "a layer of {} x {} with {} x {} to replace: up to {} images of {} rows, {} and {} channels wanted",
-        rows, layer.shape[1], replacement.shape[0], replacement.shape[1], max_batch_, positions_,
-        site_.channels, site_.end - site_.begin));
+        rows, layer.shape[1], replacement.shape[0], replacement.shape[1], max_batch_, positions_, channels_,
+        site.end - site.begin));
   }
-  const View<float, 2> changed = changed_.matrix(rows, site_.channels);
+  const View<float, 2> changed = changed_.matrix(rows, channels_);
   device_.backend().copy_rows(stream, layer, changed);
-  device_.backend().copy_rows(stream, replacement, changed.columns(site_.begin, site_.end - site_.begin));
-  const std::array<int64_t, 4> shape{images, program_.height(), program_.width(), site_.channels};
+  device_.backend().copy_rows(stream, replacement, changed.columns(site.begin, site.end - site.begin));
+  const std::array<int64_t, 4> shape{images, program_.height(), program_.width(), channels_};
   program_.run(View<const float, 4>(changed_.data(), shape), stream);
   return model::rows_to_host_sync(device_.backend(), stream, program_.tap(0).tokens());
 }

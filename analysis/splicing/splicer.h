@@ -19,23 +19,26 @@ struct SpliceSite {
 /// has another way (a tensor inside a block, a branch before its ReLU).
 SpliceSite splice_site(const Graph& graph, const Tap& tap);
 
+/// One layer's: what lies behind it is compiled once for all of its branches.
 class Splicer {
  public:
-  /// scores: the tensor whose rows are wanted (find_class_scores). Batches of up to max_batch images whose
-  /// layer has height x width positions.
+  /// site: any of the layer's. scores: the tensor whose rows are wanted (find_class_scores). Batches of up to
+  /// max_batch images whose layer has height x width positions.
   Splicer(const Device& device, const Graph& graph, const SpliceSite& site, const std::string& scores,
           int64_t max_batch, int64_t height, int64_t width,
           NetworkPrecision precision = NetworkPrecision::kAuto, ConvAlgorithm conv = ConvAlgorithm::kAuto);
 
+  /// site         of this layer
   /// layer        [images * height * width, site.channels] as captured, device
   /// replacement  [images * height * width, site.end - site.begin], device; takes the site's channels' place
   /// Returns the scores' rows [images, classes] on the host. Blocking. Throws ShapeError.
-  HostTensor run_sync(Stream& stream, View<const float, 2> layer, View<const float, 2> replacement);
+  HostTensor run_sync(Stream& stream, const SpliceSite& site, View<const float, 2> layer,
+                      View<const float, 2> replacement);
 
  private:
   Device device_;
-  SpliceSite site_;
-  int64_t max_batch_, positions_;
+  ValueId value_;
+  int64_t channels_, max_batch_, positions_;
   Program program_;
   DeviceBuffer<float> changed_;  ///< [max_batch * positions, channels]
 };

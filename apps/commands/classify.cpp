@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "apps/class_names.h"
 #include "apps/classifier.h"
 #include "apps/commands/commands.h"
 #include "apps/forward_pass.h"
@@ -37,9 +38,8 @@ struct Score {
   double share(int64_t right) const { return static_cast<double>(right) / static_cast<double>(labelled); }
 };
 
-Prediction predict(std::span<const float> outputs, const ClassOutput& output, int64_t top) {
-  const std::vector<double> shares =
-      output.probabilities ? std::vector<double>(outputs.begin(), outputs.end()) : softmax(outputs);
+Prediction predict(std::span<const float> scores, int64_t top) {
+  const std::vector<double> shares = softmax(scores);
   Prediction prediction;
   prediction.classes = largest(shares, std::max<int64_t>(top, 5));
   for (const int64_t c : prediction.classes)
@@ -63,17 +63,6 @@ Score score(const std::vector<Prediction>& predictions) {
     total.top5 += prediction.label_rank >= 0 ? 1 : 0;
   }
   return total;
-}
-
-/// Null when the list is not that of the model's outputs: then neither names nor labels mean anything.
-std::shared_ptr<const ClassList> names_for(const Options& o, const ClassOutput& output,
-                                           std::shared_ptr<const ClassList> classes) {
-  if (classes->size() == output.classes) return classes;
-  const std::string what = fmt::format("the class list ({}) has {} classes, the model's output '{}' has {}",
-                                       classes->source(), classes->size(), output.value, output.classes);
-  if (!o.input.classes.empty()) throw InputError(what);
-  warning(what + "; classes are given by index only, give their names with --classes");
-  return nullptr;
 }
 
 std::string class_name(const ClassList* names, int64_t index) {
@@ -113,14 +102,14 @@ Table to_table(const std::vector<Prediction>& predictions, const ImageSource& im
 }
 
 void print(const Context& context, const Options& o, const Graph& graph, const ImageSource& images,
-           const ClassOutput& output, const ClassList* names, const std::vector<Prediction>& predictions,
+           const ClassScores& scores, const ClassList* names, const std::vector<Prediction>& predictions,
            const std::vector<SkippedImage>& skipped, const std::string& device) {
   const Score total = score(predictions);
   Json document = {{"model", graph.source},
                    {"model_sha256", graph.sha256},
                    {"device", device},
-                   {"output", output.value},
-                   {"classes", output.classes},
+                   {"output", scores.output},
+                   {"classes", scores.classes},
                    {"images_read", predictions.size()},
                    {"images_skipped", skipped.size()},
                    {"labelled", total.labelled}};
@@ -147,13 +136,13 @@ void print(const Context& context, const Options& o, const Graph& graph, const I
 
 void run(const Context& context, const Options& o) {
   const Graph graph = open_model(o.model, o.input);
-  const ClassOutput output = find_class_output(graph);
+  const ClassScores scores = find_class_scores(graph);
   const auto classes = open_class_list(o.input, graph);
-  const auto names = names_for(o, output, classes);
+  const auto names = matching_classes(classes, scores, !o.input.classes.empty());
   const auto images = open_image_set(o.images, graph, o.input, classes);
   const Device device = open_device(context.common);
   ForwardOptions forward;
-  forward.taps = {output.value};
+  forward.taps = {scores.name};
   forward.batch = o.batch;
   forward.max_memory = context.common.max_memory;
   forward.strict = o.strict;
@@ -166,13 +155,13 @@ void run(const Context& context, const Options& o) {
   const auto skipped = pass.run([&](const ImageBatch& batch) {
     const View<const float, 2> rows = pass.host_tokens(0);
     for (int64_t i = 0; i < batch.count; ++i) {
-      Prediction one = predict({rows.row(i), static_cast<size_t>(output.classes)}, output, o.top);
+      Prediction one = predict({rows.row(i), static_cast<size_t>(scores.classes)}, o.top);
       one.image = batch.indices[static_cast<size_t>(i)];
       join_label(one, names ? images->info(one.image).label : -1);
       predictions.push_back(std::move(one));
     }
   });
-  print(context, o, graph, *images, output, names.get(), predictions, skipped,
+  print(context, o, graph, *images, scores, names.get(), predictions, skipped,
         device.backend().description());
 }
 

@@ -1,18 +1,22 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <numeric>
+#include <set>
 
+#include "apps/class_names.h"
 #include "apps/commands/commands.h"
-#include "apps/forward_pass.h"
+#include "apps/eval_files.h"
+#include "apps/eval_tables.h"
 #include "apps/image_list.h"
-#include "apps/messages.h"
 #include "apps/numbers.h"
-#include "apps/progress.h"
-#include "apps/run_input.h"
+#include "apps/output_files.h"
 #include "apps/run_summary.h"
+#include "apps/scan_input.h"
 #include "apps/signals.h"
 #include "apps/skipped_images.h"
 #include "engine/error.h"
+#include "engine/files.h"
 #include "model/evaluate.h"
 #include "model/image_split.h"
 
@@ -20,11 +24,19 @@ namespace branchsae::apps {
 namespace {
 
 struct Options {
-  RunArguments run;
-  std::vector<int64_t> ks;
-  int64_t batch = 16;
-  std::string conv = "trained";
-  bool all = false, strict = false;
+  ScanArguments scan;
+  int64_t per_class = 0;
+  bool all = false, no_splice = false;
+};
+
+/// What the passes gave.
+struct Measured {
+  EvaluateResult figures;
+  SplicingResult splicing;
+  std::vector<SkippedImage> skipped;
+  std::vector<TapEvaluation> evaluations;    ///< by tap, then by k
+  std::shared_ptr<const ClassList> classes;  ///< null: not those of the model's outputs
+  int64_t labelled = 0;
 };
 
 /// On the images that the run was trained on only those that were held out.
@@ -40,66 +52,178 @@ std::vector<int64_t> chosen_images(const OpenedRun& opened, bool all) {
   return indices;
 }
 
-/// A row a tap and quantile set: how often latents fire.
-Table density_table(const EvaluateResult& result) {
-  std::vector<Table::Column> columns = {{"tap"}, {"k", Table::Align::kRight}};
-  for (const double q : kDensityQuantiles)
-    columns.push_back({fmt::format("{:g} %", 100 * q), Table::Align::kRight});
-  Table table(columns);
-  for (const SaeEvaluation& one : result.evaluations) {
-    std::vector<std::string> row = {one.tap, std::to_string(one.k)};
-    for (const double density : one.metrics.density_quantiles) row.push_back(as_figure(density, 3));
-    table.row(std::move(row));
-  }
-  return table;
+std::vector<int64_t> each_once(std::vector<int64_t> ks) {
+  std::ranges::sort(ks);
+  ks.erase(std::unique(ks.begin(), ks.end()), ks.end());
+  return ks;
 }
 
-void print(const Context& context, const OpenedRun& opened, const EvaluateResult& result, const char* which) {
+EvaluateOptions evaluate_options(const Options& o, const OpenedRun& opened) {
+  EvaluateOptions options = scan_options(o.scan, opened);
+  options.images = chosen_images(opened, o.all);
+  options.ks = each_once(std::move(options.ks));
+  return options;
+}
+
+/// Null for a network that classifies nothing.
+std::shared_ptr<const ClassList> classes_of(const OpenedRun& opened, bool given) {
+  ClassScores scores;
+  try {
+    scores = find_class_scores(opened.graph);
+  } catch (const InputError&) {
+    return nullptr;
+  }
+  return matching_classes(opened.classes, scores, given);
+}
+
+/// By autoencoder, then by k, as both passes list them.
+std::vector<TapEvaluation> join(const OpenedRun& opened, const EvaluateResult& figures,
+                                const SplicingResult& splicing) {
+  std::vector<TapEvaluation> joined;
+  size_t next = 0;
+  for (size_t i = 0; i < opened.taps.size(); ++i) {
+    for (const Reconstruction& one : splicing.evaluations[i].reconstructions)
+      joined.push_back({opened.taps[i], figures.evaluations[next++], one.figures, &splicing.evaluations[i]});
+  }
+  return joined;
+}
+
+/// Two passes: the metrics and each tap's mean token, then what needs the mean.
+Measured measure(const Context& context, const Options& o, const OpenedRun& opened) {
+  const std::vector<SaeFile> saes = load_saes(opened);
+  Measured measured;
+  measured.classes = classes_of(opened, !o.scan.run.classes.empty());
+  SplicingOptions options{.evaluate = evaluate_options(o, opened),
+                          .splice = !o.no_splice,
+                          .labelled = measured.classes != nullptr};
+  const Device device = open_device(context.common);
+  ScanProgress progress(context, "eval", std::ssize(options.evaluate.images), 2);
+  measured.figures =
+      evaluate(device, opened.graph, *opened.images, saes, options.evaluate, progress.next_pass());
+  check_stop();
+
+  std::set<int64_t> unreadable;
+  for (const SkippedImage& one : measured.figures.skipped) unreadable.insert(one.index);
+  std::erase_if(options.evaluate.images, [&](int64_t image) { return unreadable.contains(image); });
+  for (size_t i = 0; i < saes.size(); ++i) {
+    const size_t per_tap = measured.figures.evaluations.size() / saes.size();
+    options.means.push_back(measured.figures.evaluations[i * per_tap].metrics.mean);
+  }
+  measured.splicing =
+      evaluate_splicing(device, opened.graph, *opened.images, saes, options, progress.next_pass());
+  check_stop();
+  measured.skipped = measured.figures.skipped;
+  measured.skipped.insert(measured.skipped.end(), measured.splicing.skipped.begin(),
+                          measured.splicing.skipped.end());
+  measured.evaluations = join(opened, measured.figures, measured.splicing);
+  for (const int64_t image : options.evaluate.images)
+    measured.labelled += options.labelled && opened.images->info(image).label >= 0 ? 1 : 0;
+  return measured;
+}
+
+/// What a file says of where its figures come from.
+Json about(const TapEvaluation& one, const OpenedRun& opened, const Measured& measured, const char* which) {
+  Json json = about_scan(opened, one.tap, one.k(), opened.info.options.seed, measured.figures.images);
+  json.update(Json{{"d", one.tap.d},
+                   {"n", one.tap.n},
+                   {"which", which},
+                   {"labelled", measured.labelled},
+                   {"skipped", skipped_json(measured.skipped)},
+                   {"tokens", one.metrics.metrics.tokens}});
+  return json;
+}
+
+/// A folder's files for each tap. Returns their paths.
+std::vector<std::string> write_files(const Options& o, const OpenedRun& opened, const Measured& measured,
+                                     const char* which) {
+  const std::filesystem::path base = o.scan.out.empty() ? opened.folder : std::filesystem::path(o.scan.out);
+  std::vector<std::unique_ptr<OutputFolder>> folders;
+  std::vector<std::string> written;
+  for (const TapEvaluation& one : measured.evaluations) {
+    folders.push_back(std::make_unique<OutputFolder>((base / one.tap.folder).string()));
+    const auto write = [&](const std::string& name, const std::string& text) {
+      written.push_back(folders.back()->file(name).string());
+      write_file_atomically(written.back(), text);
+    };
+    const ClassList* classes = measured.classes.get();
+    Json document = {{"about", about(one, opened, measured, which)}};
+    document.update(evaluation_json(one));
+    document["formulas"] = formulas_json();
+    document["classes"] = classes_json(one, classes);
+    write(eval_file_name(one.k()) + ".json", dump(document));
+    if (one.spliced() && measured.labelled > 0)
+      write(eval_file_name(one.k()) + ".csv", classes_csv(one, classes));
+  }
+  for (const auto& folder : folders) folder->commit();
+  return written;
+}
+
+std::string labels_text(const Measured& measured) {
+  if (measured.labelled == 0)
+    return "no image is labelled: KL and same top-1 need no labels, top-1, top-5 and CE (cross-entropy) do\n";
+  if (measured.labelled < measured.splicing.images) {
+    return fmt::format("top-1, top-5 and CE (cross-entropy) over the {} labelled of {} images\n",
+                       with_separators(measured.labelled), with_separators(measured.splicing.images));
+  }
+  return "";
+}
+
+std::string splicing_text(const Options& o, const Measured& measured) {
+  if (o.no_splice) return "";
+  std::string text;
+  if (const Table table = splicing_table(measured.evaluations); !table.empty()) {
+    text = fmt::format(
+        "the network with the tap replaced (CE: cross-entropy, KL: from the untouched network, in nats; "
+        "rec.: "
+        "share of the loss\nthat the reconstruction recovers, against the tap at zero or at its mean):\n{}{}",
+        table.text(), labels_text(measured));
+  }
+  for (const TapEvaluation& one : measured.evaluations) {
+    if (o.per_class == 0 || !one.spliced() || measured.labelled == 0) continue;
+    text += fmt::format("\nclasses of {} at k = {} by the cross-entropy that the reconstruction adds:\n{}",
+                        one.tap.name, one.k(), class_table(one, measured.classes.get(), o.per_class).text());
+  }
+  return text + refusals_text(measured.evaluations) + "\n";
+}
+
+void print(const Context& context, const Options& o, const OpenedRun& opened, const Measured& measured,
+           const char* which, const std::vector<std::string>& files) {
   std::vector<TapLine> lines;
   Json evaluations = Json::array();
-  int64_t tokens = 0;
-  for (const SaeEvaluation& one : result.evaluations) {
-    const Json metrics = Json::parse(to_json(one));
-    const RunTap& tap = find_tap(opened.info, one.tap);
-    lines.push_back({one.tap, tap.d, tap.n, one.k, metrics});
-    tokens = one.metrics.tokens;
-    evaluations.push_back(metrics);
+  for (const TapEvaluation& one : measured.evaluations) {
+    Json metrics = evaluation_json(one);
+    lines.push_back({one.tap.name, one.tap.d, one.tap.n, one.k(), metrics});
+    if (o.per_class > 0) metrics["classes"] = classes_json(one, measured.classes.get());
+    evaluations.push_back(std::move(metrics));
   }
-  context.out.text(
-      fmt::format("{}\nshare of tokens on which a latent is active, quantiles over latents:\n{}\n{} {} "
-                  "images, {} tokens a tap{}\n",
-                  metrics_table(lines).text(), density_table(result).text(), with_separators(result.images),
-                  which, with_separators(tokens),
-                  result.skipped.empty() ? "" : fmt::format(", {} skipped", result.skipped.size())));
+  std::string written;
+  for (const std::string& file : files) written += file + "\n";
+  const int64_t tokens = measured.evaluations.front().metrics.metrics.tokens;
+  context.out.text(fmt::format(
+      "{}\nthe same and more as others report it:\n{}\n{}\nshare of tokens on which a latent is active, "
+      "quantiles over latents:\n{}\n{}{} {} images, {} tokens a tap{}\nwritten:\n{}",
+      metrics_table(lines).text(), figures_table(measured.evaluations).text(), formulas_text(),
+      density_table(measured.evaluations).text(), splicing_text(o, measured),
+      with_separators(measured.figures.images), which, with_separators(tokens),
+      measured.skipped.empty() ? "" : fmt::format(", {} skipped", measured.skipped.size()), written));
   context.out.json({{"run", opened.folder.string()},
-                    {"images", result.images},
+                    {"images", measured.figures.images},
                     {"which", which},
-                    {"skipped", skipped_json(result.skipped)},
-                    {"evaluations", std::move(evaluations)}});
+                    {"labelled", measured.labelled},
+                    {"skipped", skipped_json(measured.skipped)},
+                    {"evaluations", std::move(evaluations)},
+                    {"formulas", formulas_json()},
+                    {"files", files}});
 }
 
 void run(const Context& context, const Options& o) {
-  const OpenedRun opened = open_run(o.run);
-  const std::vector<SaeFile> saes = load_saes(opened);
-  EvaluateOptions options;
-  options.images = chosen_images(opened, o.all);
-  options.ks = o.ks;
-  options.forward_batch = o.batch;
-  options.strict = o.strict;
-  options.precision = opened.info.options.precision;
-  options.conv = conv_of_run(o.conv, opened.info.options.conv);
-  const Device device = open_device(context.common);
-  EvaluateResult result;
-  {
-    Progress progress("eval", std::ssize(options.images), "images", context.common.progress());
-    EvaluateCallbacks callbacks;
-    callbacks.progress = [&](int64_t done, int64_t) { progress.update(done); };
-    callbacks.stop_requested = [] { return stop_signal() != 0; };
-    result = evaluate(device, opened.graph, *opened.images, saes, options, callbacks);
-  }
-  check_stop();
-  warn_of_skipped(result.skipped);
-  print(context, opened, result, opened.same_images && !o.all ? "held-out" : "given");
+  if (o.per_class > 0 && o.no_splice)
+    throw InputError("--per-class compares predictions, which --no-splice leaves out: give one of them");
+  const OpenedRun opened = open_run(o.scan.run);
+  const Measured measured = measure(context, o, opened);
+  warn_of_skipped(measured.skipped);
+  const char* which = opened.same_images && !o.all ? "held-out" : "given";
+  print(context, o, opened, measured, which, write_files(o, opened, measured, which));
 }
 
 }  // namespace
@@ -107,25 +231,29 @@ void run(const Context& context, const Options& o) {
 void add_eval(Application& application) {
   auto o = std::make_shared<Options>();
   OptionSet& options = application.add_command(
-      {"eval", "RUN [IMAGES...]", "how well a run's autoencoders reconstruct",
-       R"(Reconstructs the tokens of images that the autoencoders were not trained on and prints, for each tap:
+      {"eval", "RUN [IMAGES...]",
+       "how well a run's autoencoders reconstruct, and what that costs the network",
+       R"(Reconstructs the tokens of images that the autoencoders were not trained on; prints, for each tap:
   FVU     sum |x - x_hat|^2 / sum |x - mean x|^2 (explained variance = 1 - FVU)
   mse     mean over tokens and channels of (x - x_hat)^2, in the network's own units
   l0      latents active a token
   dead    share of latents never active on these tokens
   cosine  mean cosine of x and x_hat
-and how often latents fire. On the images of the run itself only the held-out ones are used. --k tries
-other numbers of kept latents on the same weights.)",
+the variants of explained variance that other libraries report, each with its formula, and how often latents
+fire. Then the network runs on with the tap replaced by its reconstruction, by its mean and by zero: top-1,
+top-5, cross-entropy, KL divergence from the untouched network, and the share of the loss recovered.
+On the images of the run itself only the held-out ones are used. --k tries other numbers of kept latents on
+the same weights. Everything is also written to RUN/<tap>/eval-k<k>.json, by class to .csv.)",
        R"(  branchsae eval runs/first
   branchsae eval runs/first other-photos/ --json
-  branchsae eval runs/first --tap mixed4c.5x5 --k 4,8,16,32)"},
+  branchsae eval runs/first --tap mixed4c.5x5 --k 4,8,16,32 --per-class 10
+  branchsae eval runs/first --no-splice --out elsewhere)"},
       [o](const Context& context) { run(context, *o); });
-  add_run_arguments(options, o->run);
-  options.counts("--k", o->ks, 1, INT32_MAX, "latents kept a token; as trained by default");
+  add_scan_arguments(options, o->scan);
   options.flag("--all", o->all, "all of the run's images, not only the held-out ones");
-  options.count("--batch", o->batch, 1, 4096, "images a forward pass");
-  add_conv_of_run(options, o->conv);
-  options.flag("--strict", o->strict, "an unreadable image is an error");
+  options.flag("--no-splice", o->no_splice, "do not run the network on from the taps");
+  options.count("--per-class", o->per_class, 0, 1 << 20,
+                "print so many classes that lose most by the replacement, and so many that lose least");
 }
 
 }  // namespace branchsae::apps

@@ -36,6 +36,10 @@ TEST_CASE("predictions: cross-entropy, divergence and ranks of hand-made probabi
   CHECK(sums.mean_cross_entropy() == doctest::Approx((std::log(4.0) + std::log(2.0)) / 2).epsilon(1e-6));
   // 0.5 ln 2 + 0.25 ln 0.5
   CHECK(sums.divergence == doctest::Approx(0.25 * std::log(2.0)).epsilon(1e-6));
+  // ln 2 and 0 of the two labelled images: their mean, and its standard error over one degree of freedom.
+  CHECK(sums.mean_added_loss() == doctest::Approx(std::log(2.0) / 2).epsilon(1e-6));
+  CHECK(sums.added_loss_error() == doctest::Approx(std::log(2.0) / 2).epsilon(1e-6));
+  CHECK(std::isnan(PredictionSums{}.added_loss_error()));
   REQUIRE(comparison.by_class().size() == 1);
   CHECK(comparison.by_class().at(0).images == 2);
 }
@@ -64,4 +68,14 @@ TEST_CASE("predictions: the loss recovered") {
   CHECK(loss_recovered(clean, without, without) == 0);
   CHECK(std::isnan(loss_recovered(clean, spliced, clean)));
   CHECK(std::isnan(loss_recovered(PredictionSums{}, spliced, without)));
+}
+
+TEST_CASE("predictions: the divergence recovered needs no labels") {
+  PredictionSums spliced, without;
+  spliced.images = without.images = 2;
+  spliced.divergence = 1;
+  without.divergence = 4;
+  CHECK(divergence_recovered(spliced, without) == doctest::Approx(0.75));
+  CHECK(divergence_recovered(without, without) == 0);
+  CHECK(std::isnan(divergence_recovered(spliced, PredictionSums{})));
 }

@@ -57,7 +57,8 @@ struct Scene {
   HostTensor scores(Splicer& splicer, const std::string& what) const {
     const std::vector<float> rows = replacement(what);
     const auto layer = program->tap(0).tokens();
-    return splicer.run_sync(*stream, layer, View<const float, 2>(rows.data(), {layer.shape[0], tap.width()}));
+    return splicer.run_sync(*stream, site, layer,
+                            View<const float, 2>(rows.data(), {layer.shape[0], tap.width()}));
   }
 
   Graph graph;
@@ -123,5 +124,6 @@ TEST_CASE("splicer: what cannot be replaced says why") {
   const Scene scene(golden, "mixed4c");
   const TapOutput layer = scene.program->tap(0);
   Splicer splicer(scene.device, scene.graph, scene.site, golden["output"], 1, layer.height, layer.width);
-  CHECK_THROWS_AS(splicer.run_sync(*scene.stream, layer.tokens(), layer.tokens()), ShapeError);  // two images
+  CHECK_THROWS_AS(splicer.run_sync(*scene.stream, scene.site, layer.tokens(), layer.tokens()),
+                  ShapeError);  // two images
 }

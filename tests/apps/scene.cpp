@@ -48,6 +48,15 @@ const Scene& scene() {
   return made;
 }
 
+std::vector<std::string> train_arguments(const std::filesystem::path& run,
+                                         const std::vector<std::string>& more, const std::string& taps) {
+  return std::vector<std::string>{
+             "train",      scene().model,     scene().images, "--tap",   taps, "--out",
+             run.string(), "--tokens",        "640",          "--batch", "64", "--expansion",
+             "4",          "--buffer-tokens", "128",          "--seed",  "5"} +
+         kSmall + more;
+}
+
 void write_ppm(const std::filesystem::path& path, int64_t width, int64_t height, const std::string& pixels) {
   std::ofstream(path, std::ios::binary) << "P6\n" << width << " " << height << "\n255\n" << pixels;
 }

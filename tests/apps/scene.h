@@ -22,6 +22,16 @@ const Scene& scene();
 /// Arguments that make a forward pass cheap: pictures are taken as they are.
 inline const std::vector<std::string> kSmall = {"--crop", "64", "--resize", "64"};
 
+std::vector<std::string> operator+(std::vector<std::string> left, const std::vector<std::string>& right);
+
+/// The taps that training tests use unless they need others.
+inline const std::string kTwoTaps = "mixed4c.5x5,mixed4d";
+/// Arguments that train `taps` on the scene: 10 steps of 64 tokens, four latents a channel. `more` comes
+/// last.
+std::vector<std::string> train_arguments(const std::filesystem::path& run,
+                                         const std::vector<std::string>& more = {},
+                                         const std::string& taps = kTwoTaps);
+
 /// P6; bytes [height, width, 3].
 void write_ppm(const std::filesystem::path& path, int64_t width, int64_t height, const std::string& pixels);
 /// Reproducible pixels that differ by `which`.
@@ -37,8 +47,6 @@ Array<int32_t> read_ints(const std::filesystem::path& path);
 
 /// Norm of the difference over the norm of `theirs`.
 double relative_error(const std::vector<float>& ours, const std::vector<float>& theirs);
-
-std::vector<std::string> operator+(std::vector<std::string> left, const std::vector<std::string>& right);
 
 /// Checks exit code 0 and parses stdout.
 nlohmann::json run_json(const std::vector<std::string>& arguments, const ProcessOptions& options = {});

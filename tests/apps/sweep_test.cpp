@@ -19,28 +19,8 @@ bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
-/// 10 steps of 64 tokens on two taps.
 Words train(const fs::path& run, const Words& more) {
-  return Words{"train",
-               scene().model,
-               scene().images,
-               "--tap",
-               "mixed4c.5x5,mixed4d",
-               "--out",
-               run.string(),
-               "--tokens",
-               "640",
-               "--batch",
-               "64",
-               "--expansion",
-               "4",
-               "--seed",
-               "5",
-               "--log-every",
-               "2",
-               "--buffer-tokens",
-               "128"} +
-         kSmall + more;
+  return train_arguments(run, Words{"--log-every", "2"} + more);
 }
 
 std::map<std::string, std::string> files_of(const fs::path& run) {

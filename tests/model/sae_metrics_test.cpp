@@ -62,6 +62,7 @@ TEST_CASE("figures of four tokens worked out by hand") {
   CHECK(metrics.dead == near(0.5));
   CHECK(metrics.dead_latents == 2);
   CHECK(metrics.mean_square == near((1 + 4 + 13 + 20) / 4.0));
+  CHECK(metrics.mean == std::vector<double>{2.5, 1});
   CHECK(metrics.density == std::vector<double>{0.75, 0.25, 0, 0});
   CHECK(metrics.density_quantiles[4] == near(0.125));  // the median of 0, 0, 0.25, 0.75
   CHECK(metrics.density_quantiles.front() == 0);
