@@ -152,7 +152,9 @@ void check_sides(const MatchSide& a, const MatchSide& b, std::span<const int32_t
   if (images != b.codes->images())
     throw InputError(fmt::format("codes of {} images beside {}: the sides must have seen the same", images,
                                  b.codes->images()));
-  if (images < 4) throw InputError(fmt::format("{} images: at least 4 are needed to match features", images));
+  if (images < kLeastMatchImages)
+    throw InputError(
+        fmt::format("{} images: at least {} are needed to match features", images, kLeastMatchImages));
   if (!class_of.empty() && std::ssize(class_of) != images)
     throw ShapeError(fmt::format("{} classes for {} images", class_of.size(), images));
 }

@@ -62,8 +62,12 @@ struct MatchResult {
   std::vector<SimilarityMatch> similarities = {};
 };
 
+/// Two halves of two images each.
+inline constexpr int64_t kLeastMatchImages = 4;
+
 /// class_of [images]: number of each image's class, -1 for none; empty: no labels. Same seed, same result for
-/// any number of threads. Throws InputError when the sides saw different images or there are fewer than two.
+/// any number of threads. Throws InputError when the sides saw different images or fewer than
+/// kLeastMatchImages.
 MatchResult match_codes(const MatchSide& a, const MatchSide& b, std::span<const int32_t> class_of,
                         const MatchOptions& options);
 
