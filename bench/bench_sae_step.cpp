@@ -44,10 +44,12 @@ nlohmann::json phase_fields(SaeExecutor& sae, double tokens) {
 /// Shares of the tiles of tokens that were encoded in each way.
 nlohmann::json tile_fields(SaeExecutor& sae, double tokens) {
   const cpu::EncodeCounts counts = cpu::take_encode_counts(sae);
-  const auto tiles = static_cast<double>(std::max<int64_t>(counts.dense + counts.sparse + counts.bf16, 1));
+  const auto tiles =
+      static_cast<double>(std::max<int64_t>(counts.dense + counts.sparse + counts.bf16 + counts.fixed, 1));
   return {{"dense", static_cast<double>(counts.dense) / tiles},
           {"sparse", static_cast<double>(counts.sparse) / tiles},
           {"bf16", static_cast<double>(counts.bf16) / tiles},
+          {"fixed", static_cast<double>(counts.fixed) / tiles},
           {"all_scored", static_cast<double>(counts.scored_tokens) / tokens}};
 }
 
@@ -144,7 +146,7 @@ void print_header(const nlohmann::json& first, const Meter& meter) {
       "gradient error\n",
       first["device"].get<std::string>(), first["kernels"].get<std::string>(),
       meter.on_host() ? "  %FMA GFLOP/s  ns/token of one thread: encode, decode, sort, update"
-                        "  % of tiles dense, sparse, bf16"
+                        "  % of tiles dense, sparse, bf16, fixed"
                       : " %copy   GB/s");
 }
 
@@ -158,8 +160,8 @@ void print_row(const nlohmann::json& r) {
                number(r["fma_gflops"]), number(ns["encode_select"]), number(ns["decode_gradient"]),
                number(ns["sort"]), number(ns["update"]));
     const auto& tiles = r["tiles"];
-    fmt::print(" {:>4.0f} {:>4.0f} {:>4.0f}", 100 * number(tiles["dense"]), 100 * number(tiles["sparse"]),
-               100 * number(tiles["bf16"]));
+    fmt::print(" {:>4.0f} {:>4.0f} {:>4.0f} {:>4.0f}", 100 * number(tiles["dense"]),
+               100 * number(tiles["sparse"]), 100 * number(tiles["bf16"]), 100 * number(tiles["fixed"]));
   } else {
     fmt::print("  {:>6.1f} {:>6.0f}", number(r["percent_of_copy"]), number(r["copy_gb_s"]));
   }

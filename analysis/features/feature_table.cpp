@@ -5,32 +5,24 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
-#include <numeric>
+#include <span>
 
 #include "analysis/features/responses.h"
 #include "engine/error.h"
+#include "engine/parallel.h"
 
 namespace branchsae {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 constexpr Eigen::Index kRowsAtOnce = 256;
-
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
-
-Json number(const std::optional<double>& value) {
-  return value ? number(*value) : Json(nullptr);
-}
 
 void describe(FeatureRow& row, const ImageScores& scores) {
   const LatentActivity& activity = scores.activity(row.latent);
   row.density = static_cast<double>(activity.tokens_fired) / static_cast<double>(scores.tokens());
   row.image_density = static_cast<double>(activity.images.size()) / static_cast<double>(scores.images());
   for (const ImageScore& score : activity.images) row.max = std::max(row.max, static_cast<double>(score.max));
+  row.histogram = activity.histogram;
   if (activity.tokens_fired > 0) row.mean = activity.sum / static_cast<double>(activity.tokens_fired);
 }
 
@@ -53,95 +45,21 @@ void add_labels(FeatureTable& table, const ImageScores& scores, const ImageSynse
   }
 }
 
-Json label_json(const std::optional<LatentLabel>& label) {
-  if (!label) return nullptr;
-  return {{"synset", label->wordnet_id},
-          {"name", label->name},
-          {"k", label->hits},
-          {"K", label->images},
-          {"N", label->top},
-          {"p", label->p},
-          {"q", label->q},
-          {"ic", label->information}};
-}
-
-Json selectivity_json(const Selectivity& s) {
-  return {{"auroc", number(s.ranks.auroc)},
-          {"z", number(s.ranks.z)},
-          {"p", number(s.ranks.p)},
-          {"q", number(s.q)},
-          {"r", number(s.r)},
-          {"lift", number(s.lift)},
-          {"top_share", number(s.top_share)},
-          {"n1", s.ranks.labelled},
-          {"n0", s.ranks.others}};
-}
-
-Json top_json(const FeatureTable& table, const FeatureRow& row, const ImageSource& images) {
-  Json top = Json::array();
-  for (const ImageScore& score : row.top) {
-    top.push_back({{"image", images.info(score.image).name},
-                   {"index", score.image},
-                   {"y", score.position / table.grid[1]},
-                   {"x", score.position % table.grid[1]},
-                   {"value", score.max}});
+/// The largest cosines but for the row's own and those of zero rows; ties by number.
+std::vector<FeatureNeighbour> nearest(std::span<const float> cosines, int64_t self,
+                                      const std::vector<bool>& zero, size_t count) {
+  std::vector<int32_t> order;
+  for (size_t j = 0; j < cosines.size(); ++j) {
+    if (static_cast<int64_t>(j) != self && !zero[j]) order.push_back(static_cast<int32_t>(j));
   }
-  return top;
-}
-
-Json row_json(const FeatureTable& table, const FeatureRow& row, const ImageSource& images) {
-  Json json{{"id", row.latent},
-            {"density", row.density},
-            {"image_density", row.image_density},
-            {"max", row.max},
-            {"mean", row.mean}};
-  const auto animal = row.concepts.find("animal");
-  const bool known = animal != row.concepts.end();
-  json["auroc"] = known ? number(animal->second.ranks.auroc) : Json(nullptr);
-  json["q"] = known ? number(animal->second.q) : Json(nullptr);
-  json["r"] = known ? number(animal->second.r) : Json(nullptr);
-  json["lift"] = known ? number(animal->second.lift) : Json(nullptr);
-  json["concepts"] = Json::object();
-  for (const auto& [name, selectivity] : row.concepts) json["concepts"][name] = selectivity_json(selectivity);
-  json["label"] = label_json(row.label);
-  json["entropy"] = number(row.entropy);
-  json["colour_index"] = number(row.colour_index);
-  json["orientation"] = number(row.orientation);
-  json["top"] = top_json(table, row, images);
-  json["neighbours"] = Json::array();
-  for (const FeatureNeighbour& n : row.neighbours)
-    json["neighbours"].push_back({{"id", n.latent}, {"cosine", n.cosine}});
-  return json;
-}
-
-std::string csv_number(const std::optional<double>& value) {
-  return value && std::isfinite(*value) ? fmt::format("{}", *value) : "";
-}
-
-std::string csv_text(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + "\"";
-}
-
-std::string csv_line(const FeatureRow& row) {
-  const auto of = [&row](const char* name, auto field) -> std::optional<double> {
-    const auto found = row.concepts.find(name);
-    return found == row.concepts.end() ? std::nullopt : std::optional<double>(field(found->second));
-  };
-  const auto auroc = [](const Selectivity& s) { return s.ranks.auroc; };
-  const auto q = [](const Selectivity& s) { return s.q; };
-  const auto r = [](const Selectivity& s) { return s.r; };
-  const auto lift = [](const Selectivity& s) { return s.lift; };
-  const auto share = [](const Selectivity& s) { return s.top_share; };
-  return fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", row.latent, row.density,
-                     row.image_density, row.max, row.mean, csv_number(of("animal", auroc)),
-                     csv_number(of("animal", q)), csv_number(of("animal", r)), csv_number(of("animal", lift)),
-                     csv_number(of("animal", share)), csv_number(of("dog", auroc)), csv_number(of("dog", q)),
-                     row.label ? row.label->wordnet_id : "", row.label ? csv_text(row.label->name) : "",
-                     row.label ? fmt::format("{}", row.label->q) : "", csv_number(row.entropy),
-                     csv_number(row.colour_index), csv_number(row.orientation));
+  const auto cosine = [cosines](int32_t j) { return cosines[static_cast<size_t>(j)]; };
+  const auto kept = static_cast<std::ptrdiff_t>(std::min(count, order.size()));
+  std::ranges::partial_sort(order, order.begin() + kept, [&](int32_t a, int32_t b) {
+    return cosine(a) != cosine(b) ? cosine(a) > cosine(b) : a < b;
+  });
+  std::vector<FeatureNeighbour> neighbours;
+  for (auto j = order.begin(); j != order.begin() + kept; ++j) neighbours.push_back({*j, cosine(*j)});
+  return neighbours;
 }
 
 }  // namespace
@@ -168,57 +86,27 @@ FeatureTable feature_table(const ImageScores& scores, std::array<int64_t, 2> gri
   return table;
 }
 
-void add_neighbours(FeatureTable& table, View<const float, 2> decoder, size_t count) {
+void add_neighbours(FeatureTable& table, View<const float, 2> decoder, size_t count, int threads) {
   const auto n = static_cast<Eigen::Index>(decoder.shape[0]), d = static_cast<Eigen::Index>(decoder.shape[1]);
   if (static_cast<size_t>(n) != table.rows.size())
     throw ShapeError(fmt::format("a decoder of {} rows beside {} latents", n, table.rows.size()));
   Matrix rows(n, d);
+  std::vector<bool> zero(static_cast<size_t>(n));
   for (Eigen::Index i = 0; i < n; ++i) {
     for (Eigen::Index j = 0; j < d; ++j) rows(i, j) = decoder(i, j);
-    if (const float norm = rows.row(i).norm(); norm > 0) rows.row(i) /= norm;
+    const float norm = rows.row(i).norm();
+    zero[static_cast<size_t>(i)] = !(norm > 0);
+    if (norm > 0) rows.row(i) /= norm;
   }
-  for (Eigen::Index first = 0; first < n; first += kRowsAtOnce) {
-    const Eigen::Index height = std::min(kRowsAtOnce, n - first);
+  on_threads(threads, (n + kRowsAtOnce - 1) / kRowsAtOnce, [&](int64_t block) {
+    const Eigen::Index first = block * kRowsAtOnce, height = std::min(kRowsAtOnce, n - first);
     const Matrix cosines = rows.middleRows(first, height) * rows.transpose();
     for (Eigen::Index i = 0; i < height; ++i) {
-      const Eigen::Index self = first + i;
-      if (rows.row(self).isZero(0)) continue;
-      std::vector<int32_t> order;
-      for (Eigen::Index j = 0; j < n; ++j) {
-        if (j != self && !rows.row(j).isZero(0)) order.push_back(static_cast<int32_t>(j));
-      }
-      const size_t kept = std::min(count, order.size());
-      std::ranges::partial_sort(
-          order, order.begin() + static_cast<std::ptrdiff_t>(kept), [&](int32_t a, int32_t b) {
-            return cosines(i, a) != cosines(i, b) ? cosines(i, a) > cosines(i, b) : a < b;
-          });
-      for (size_t j = 0; j < kept; ++j)
-        table.rows[static_cast<size_t>(self)].neighbours.push_back({order[j], cosines(i, order[j])});
+      if (!zero[static_cast<size_t>(first + i)])
+        table.rows[static_cast<size_t>(first + i)].neighbours =
+            nearest({cosines.row(i).data(), static_cast<size_t>(n)}, first + i, zero, count);
     }
-  }
-}
-
-std::string features_json(const FeatureTable& table, const ImageSource& images, const std::string& about) {
-  Json json = Json::parse(about);
-  json["images"] = table.images;
-  json["tokens"] = table.tokens;
-  json["labelled"] = table.labelled;
-  json["labels"] = table.no_labels.empty() ? Json("WordNet 3.0") : Json(table.no_labels);
-  json["tests"] = {{"auroc", "Mann-Whitney, normal approximation with ties, two-sided, n images"},
-                   {"label", "hypergeometric tail over the top 50 images"},
-                   {"correction", "Benjamini-Hochberg over live latents (auroc), over synsets (label)"}};
-  json["features"] = Json::array();
-  for (const FeatureRow& row : table.rows) json["features"].push_back(row_json(table, row, images));
-  return json.dump() + "\n";
-}
-
-std::string features_csv(const FeatureTable& table) {
-  std::string text =
-      "id,density,image_density,max,mean,animal_auroc,animal_q,animal_r,animal_lift,animal_top_share,dog_"
-      "auroc,"
-      "dog_q,label_synset,label_name,label_q,entropy,colour_index,orientation\n";
-  for (const FeatureRow& row : table.rows) text += csv_line(row);
-  return text;
+  });
 }
 
 }  // namespace branchsae

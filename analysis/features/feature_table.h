@@ -1,5 +1,5 @@
 #pragma once
-/// One row a latent: everything that `features` says of it, and the files that hold it.
+/// One row a latent: everything that `features` says of it.
 #include <array>
 #include <map>
 #include <optional>
@@ -9,13 +9,21 @@
 #include "analysis/features/enrichment.h"
 #include "analysis/features/image_scores.h"
 #include "analysis/features/selectivity.h"
-#include "engine/images.h"
+#include "engine/view.h"
 
 namespace branchsae {
 
 struct FeatureNeighbour {
   int32_t latent = 0;
   float cosine = 0;
+};
+
+/// Files with a latent's pictures, relative to features.json; empty where none were made.
+struct FeaturePictures {
+  std::string sheet;
+  std::vector<ImageScore> quantiles;                        ///< images at quantiles of the score, rising
+  std::vector<std::string> top_crops, top_heats;            ///< by FeatureRow::top
+  std::vector<std::string> quantile_crops, quantile_heats;  ///< by quantiles
 };
 
 struct FeatureRow {
@@ -26,7 +34,9 @@ struct FeatureRow {
   std::map<std::string, Selectivity> concepts = {};  ///< "animal", "dog"; empty without labels
   std::optional<LatentLabel> label = {};
   std::optional<double> entropy = {}, colour_index = {}, orientation = {};
+  ValueHistogram histogram = {};
   std::vector<ImageScore> top = {};
+  FeaturePictures pictures = {};
   std::vector<FeatureNeighbour> neighbours = {};  ///< nearest decoder rows, by falling cosine
 };
 
@@ -48,13 +58,6 @@ FeatureTable feature_table(const ImageScores& scores, std::array<int64_t, 2> gri
                            const FeatureVariants& variants, size_t top = 10);
 
 /// Sets every row's nearest decoder rows; decoder [n, d] on the host. Zero rows have no neighbours.
-void add_neighbours(FeatureTable& table, View<const float, 2> decoder, size_t count = 5);
-
-/// features.json: one object with `features`, one entry a latent: id, density, max, mean, auroc, q, r, lift
-/// (of animals), concepts, label, entropy, colour_index, orientation, top. `about`: a JSON object merged in
-/// at the top: hashes, options, seed.
-std::string features_json(const FeatureTable& table, const ImageSource& images, const std::string& about);
-/// The same as comma-separated values, one line a latent, quoted as RFC 4180 says.
-std::string features_csv(const FeatureTable& table);
+void add_neighbours(FeatureTable& table, View<const float, 2> decoder, size_t count = 5, int threads = 1);
 
 }  // namespace branchsae

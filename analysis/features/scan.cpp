@@ -59,18 +59,6 @@ size_t place_of(const CodePass& pass, const CodeBatch& batch) {
   return static_cast<size_t>(std::ranges::find(ks, batch.k) - ks.begin());
 }
 
-/// The images that each latent liked best, ascending.
-std::vector<std::vector<int32_t>> best_images(const ImageScores& scores) {
-  std::vector<std::vector<int32_t>> best;
-  for (int64_t i = 0; i < scores.latents(); ++i) {
-    std::vector<int32_t> images;
-    for (const ImageScore& score : scores.activity(i).top(kResponseTop)) images.push_back(score.image);
-    std::ranges::sort(images);
-    best.push_back(std::move(images));
-  }
-  return best;
-}
-
 }  // namespace
 
 FeatureScans scan_features(const Device& device, const Graph& graph, const ImageSource& images,
@@ -101,6 +89,17 @@ FeatureScans scan_features(const Device& device, const Graph& graph, const Image
   result.skipped = std::move(read.skipped);
   result.stopped = read.stopped;
   return result;
+}
+
+std::vector<std::vector<int32_t>> best_images(const ImageScores& scores) {
+  std::vector<std::vector<int32_t>> best;
+  for (int64_t i = 0; i < scores.latents(); ++i) {
+    std::vector<int32_t> images;
+    for (const ImageScore& score : scores.activity(i).top(kResponseTop)) images.push_back(score.image);
+    std::ranges::sort(images);
+    best.push_back(std::move(images));
+  }
+  return best;
 }
 
 VariantScan scan_variant(const Device& device, const Graph& graph, const ImageSource& variant,

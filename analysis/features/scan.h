@@ -34,6 +34,9 @@ FeatureScans scan_features(const Device& device, const Graph& graph, const Image
                            const std::vector<SaeFile>& saes, const EvaluateOptions& options,
                            const EvaluateCallbacks& callbacks = {});
 
+/// Each latent's kResponseTop best images, ascending: [latents].
+std::vector<std::vector<int32_t>> best_images(const ImageScores& scores);
+
 /// Another version of the same images (analysis/features/image_variants.h): scores of nothing but each
 /// latent's kResponseTop best images in `originals`, which is what colour_index() and orientation_index()
 /// need. By autoencoder and k, as `originals`; `stopped` says whether it broke off.

@@ -13,7 +13,9 @@ namespace {
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr size_t kTop = 50;
 
-double share_of_top(const LatentActivity& activity, const Concept& c) {
+}  // namespace
+
+double top_share(const LatentActivity& activity, const Concept& c) {
   LatentActivity known;
   for (const ImageScore& score : activity.images) {
     if (c.known[static_cast<size_t>(score.image)] != 0) known.images.push_back(score);
@@ -23,8 +25,6 @@ double share_of_top(const LatentActivity& activity, const Concept& c) {
   for (const ImageScore& score : top) shown += c.shown[static_cast<size_t>(score.image)];
   return top.empty() ? kNaN : static_cast<double>(shown) / static_cast<double>(top.size());
 }
-
-}  // namespace
 
 Concept concept_below(const ImageSynsets& labels, std::string_view wordnet_id, std::string name) {
   Concept result{std::move(name), {}, labels.below(wordnet_id), labels.labelled(), 0};
@@ -48,7 +48,7 @@ Selectivity selectivity(const LatentActivity& activity, const Concept& c) {
   const double rate = static_cast<double>(c.shown_count) / static_cast<double>(c.known_count);
   Selectivity result;
   result.lift = active > 0 ? static_cast<double>(shown) / static_cast<double>(active) / rate : kNaN;
-  result.top_share = share_of_top(activity, c);
+  result.top_share = top_share(activity, c);
   // The silent images: those shown, then the others.
   scores.resize(static_cast<size_t>(c.known_count), 0.0);
   labels.resize(static_cast<size_t>(active + c.shown_count - shown), 1);

@@ -30,6 +30,9 @@ struct Selectivity {
   double q = 1;          ///< set by adjust()
 };
 
+/// Share of the images shown among the unit's 50 highest-scoring ones of known label; NaN when it has none.
+double top_share(const LatentActivity& activity, const Concept& concept_images);
+
 /// The statistical unit is the image. Formulas: analysis/statistics/ranks.h.
 Selectivity selectivity(const LatentActivity& activity, const Concept& concept_images);
 

@@ -12,17 +12,6 @@
 namespace branchsae {
 namespace {
 
-/// order[i] becomes another unit of i's group.
-void shuffle_within(const Strata& strata, uint64_t seed, uint64_t round, std::vector<int64_t>& order) {
-  Random random(seed, round);
-  std::vector<int64_t> shuffled;
-  for (const std::vector<int64_t>& group : strata.groups()) {
-    shuffled = group;
-    for (size_t i = shuffled.size(); i > 1; --i) std::swap(shuffled[i - 1], shuffled[random.below(i)]);
-    for (size_t i = 0; i < group.size(); ++i) order[static_cast<size_t>(group[i])] = shuffled[i];
-  }
-}
-
 /// What the rounds said about one statistic.
 class NullSums {
  public:
@@ -65,6 +54,22 @@ Strata Strata::whole(int64_t n) {
   return by_quantile(std::vector<double>(static_cast<size_t>(n)), 1);
 }
 
+void shuffle_within(const Strata& strata, uint64_t seed, int64_t round, std::span<int64_t> order) {
+  Random random(seed, static_cast<uint64_t>(round));
+  std::vector<int64_t> shuffled;
+  for (const std::vector<int64_t>& group : strata.groups()) {
+    shuffled = group;
+    for (size_t i = shuffled.size(); i > 1; --i) std::swap(shuffled[i - 1], shuffled[random.below(i)]);
+    for (size_t i = 0; i < group.size(); ++i) order[static_cast<size_t>(group[i])] = shuffled[i];
+  }
+}
+
+PermutationTest summarise_permutations(double statistic, std::span<const double> permuted) {
+  NullSums null(statistic);
+  for (const double value : permuted) null.add(value);
+  return null.test(std::ssize(permuted));
+}
+
 PermutationTest permutation_test(const Strata& strata, int64_t rounds, uint64_t seed,
                                  const std::function<double(std::span<const int64_t> order)>& statistic) {
   const auto one = [&](std::span<const int64_t> order, std::span<double> values) {
@@ -84,7 +89,7 @@ std::vector<PermutationTest> permutation_tests(
   std::vector<NullSums> nulls;
   for (double value : values) nulls.emplace_back(value);
   for (int64_t round = 0; round < rounds; ++round) {
-    shuffle_within(strata, seed, static_cast<uint64_t>(round), order);
+    shuffle_within(strata, seed, round, order);
     statistics(order, values);
     for (size_t i = 0; i < count; ++i) nulls[i].add(values[i]);
   }

@@ -30,6 +30,13 @@ struct PermutationTest {
   int64_t rounds = 0;
 };
 
+/// order [n]: each unit becomes another one of its stratum. Same seed and round, same order. Source: Fisher
+/// and Yates 1938.
+void shuffle_within(const Strata& strata, uint64_t seed, int64_t round, std::span<int64_t> order);
+
+/// The test of a statistic whose permuted values are known.
+PermutationTest summarise_permutations(double statistic, std::span<const double> permuted);
+
 /// statistic(order): of the data with unit i's value taken from unit order[i]. Same seed, same result.
 /// Source: Phipson and Smyth 2010 for the added one.
 PermutationTest permutation_test(const Strata& strata, int64_t rounds, uint64_t seed,

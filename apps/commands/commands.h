@@ -10,6 +10,9 @@ void add_capture(Application& application);
 void add_train(Application& application);
 void add_encode(Application& application);
 void add_eval(Application& application);
+void add_branches(Application& application);
+void add_features(Application& application);
+void add_explain(Application& application);
 void add_match(Application& application);
 void add_demo(Application& application);
 
@@ -21,6 +24,9 @@ inline void add_all_commands(Application& application) {
   add_train(application);
   add_encode(application);
   add_eval(application);
+  add_branches(application);
+  add_features(application);
+  add_explain(application);
   add_match(application);
   add_demo(application);
 }

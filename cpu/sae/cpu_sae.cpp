@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "engine/error.h"
 #include "engine/log.h"
@@ -154,6 +155,8 @@ CpuSae::CpuSae(const SaeSpec& spec, int threads)
     dead_bias_ = Array<float>(layout_.n_padded(), "sae.dead_panels");
   }
   shifted_bias_ = Array<float>(layout_.n_padded(), "sae.shifted_bias");
+  if (kernels_.encode_fixed != nullptr)
+    fixed_ = Array<Fixed>(layout_.n_padded() * (layout_.d + 1), "sae.W fixed point");
   measure_weights();
   note_slow_k(spec.k);
 }
@@ -272,7 +275,7 @@ void CpuSae::measure_weights() {
   weight_norm_ = norm(largest);
   weight_rounding_ = norm(largest_rounding);
   bias_norm_ = std::sqrt(bias_squares);
-  shifted_bias_valid_ = false;
+  shifted_bias_valid_ = fixed_valid_ = false;
 }
 
 void CpuSae::refresh_shifted_bias() {
@@ -293,11 +296,33 @@ void CpuSae::refresh_shifted_bias() {
   shifted_bias_valid_ = true;
 }
 
+// Dense tokens have no use for it.
+bool CpuSae::few_nonzeros_expected() {
+  bool met = false;
+  for (TileWorkspace& work : work_) met = std::exchange(work.met_sparse, false) || met;
+  return met;
+}
+
+void CpuSae::refresh_fixed() {
+  if (fixed_valid_ || kernels_.encode_fixed == nullptr || !few_nonzeros_expected()) return;
+  fixed_factors_ = fixed_factors(weight_norm_, largest_bias_);
+  if (fixed_factors_.weight == 0) return;
+#pragma omp parallel for num_threads(threads_) schedule(static)
+  for (int64_t q = 0; q < layout_.panels; ++q) {
+    kernels_.fix_panel({parameters_.packed.data() + q * layout_.d * kPanel, shifted_bias_.data() + q * kPanel,
+                        layout_.d, fixed_factors_.weight, fixed_factors_.bias,
+                        fixed_.data() + q * (layout_.d + 1) * kPanel});
+  }
+  fixed_valid_ = true;
+}
+
 Panels CpuSae::panels() const {
   const bool bf16 = parameters_.pairs.size() > 0;
   return {.weights = parameters_.packed.data(),
           .pairs = bf16 ? parameters_.pairs.data() : nullptr,
           .bias = shifted_bias_.data(),
+          .fixed = fixed_valid_ ? fixed_.data() : nullptr,
+          .fixed_factors = fixed_factors_,
           .count = layout_.panels,
           .latents = spec_.n,
           .prefetch = parameters_.packed.size_bytes() > kPrefetchBytes,
@@ -336,6 +361,7 @@ EncodeCounts CpuSae::take_encode_counts() {
     sum.dense += work.counts.dense;
     sum.sparse += work.counts.sparse;
     sum.bf16 += work.counts.bf16;
+    sum.fixed += work.counts.fixed;
     sum.scored_tokens += work.counts.scored_tokens;
     work.counts = {};
   }
@@ -358,7 +384,7 @@ int64_t CpuSae::memory_bytes() const {
     sum += array->size_bytes();
   }
   return sum + tile_sums_.size_bytes() + partial_fired_.size_bytes() + pairs_.size_bytes() +
-         sort_.size_bytes() + dead_.size_bytes() + dead_pairs_.size_bytes();
+         sort_.size_bytes() + dead_.size_bytes() + dead_pairs_.size_bytes() + fixed_.size_bytes();
 }
 
 double thread_seconds() {

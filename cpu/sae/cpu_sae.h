@@ -83,6 +83,8 @@ class CpuSae final : public SaeExecutor {
   Panels panels() const;
   bool surely_finite(double squared_tokens) const;
   void refresh_shifted_bias();
+  void refresh_fixed();
+  bool few_nonzeros_expected();
   bool prefetch_rows() const;
 
   // cpu_sae_inference.cpp
@@ -142,6 +144,9 @@ class CpuSae final : public SaeExecutor {
   double largest_bias_ = 0;     ///< at least any |shifted bias|
   Array<float> shifted_bias_;   ///< [panels * 64] b_enc - W b_pre
   bool shifted_bias_valid_ = false;
+  Array<Fixed> fixed_;  ///< [panels][d + 1][64] W and shifted bias in fixed point; may be empty
+  FixedFactors fixed_factors_;
+  bool fixed_valid_ = false;  ///< the two are those of the present weights
 
   std::vector<TileWorkspace> work_;
   std::vector<SaeStepTimes> times_;

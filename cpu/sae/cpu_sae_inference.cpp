@@ -67,6 +67,7 @@ NumericFlags CpuSae::encode_tile(View<const float, 2> x, int64_t k, TileWorkspac
 
 int64_t CpuSae::prepare(int64_t k) {
   refresh_shifted_bias();
+  refresh_fixed();
   const int64_t most = std::min(k, spec_.n);
   note_slow_k(most);
   for (TileWorkspace& work : work_) work.reserve(layout_, most);

@@ -20,6 +20,7 @@ void CpuSae::step(Stream&, View<const float, 2> tokens, const SaeStep& step) {
   const float size = static_cast<float>(tokens.shape[0]);
   const Batch batch{tokens, 2.0F / size, 2.0F * step.aux_alpha / size};
   refresh_shifted_bias();
+  refresh_fixed();
   find_dead(step);
   forward_backward(batch);
   update(batch, step, nullptr);
@@ -31,6 +32,7 @@ SaeGradients CpuSae::gradients_sync(View<const float, 2> tokens, const SaeStep& 
   const float size = static_cast<float>(tokens.shape[0]);
   const Batch batch{tokens, 2.0F / size, 2.0F * step.aux_alpha / size};
   refresh_shifted_bias();
+  refresh_fixed();
   find_dead(step);
   forward_backward(batch);
   SaeGradients gradients;
@@ -81,6 +83,7 @@ Panels CpuSae::dead_panels() const {
   dead.weights = dead_panels_.data();
   if (dead.pairs != nullptr) dead.pairs = dead_pairs_.data();
   dead.bias = dead_bias_.data();
+  dead.fixed = nullptr;
   dead.count = divide_up(dead_count_, kPanel);
   dead.latents = dead_count_;
   dead.map = dead_.data();

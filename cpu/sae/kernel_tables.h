@@ -16,6 +16,9 @@ void plain_round_tokens(const RoundTokens&);
 void plain_round_panel(const RoundPanel&);
 void plain_encode_chunk(const EncodeChunk&);
 void plain_encode_pairs(const EncodePairs&);
+void plain_encode_fixed(const EncodeFixed&);
+void plain_fix_panel(const FixPanel&);
+void plain_fix_tokens(const FixTokens&);
 NumericFlags plain_select_all(const SelectAll&);
 
 }  // namespace branchsae::cpu

@@ -4,7 +4,8 @@
 /// otherwise.
 ///
 /// TopK goes in two stages. An encode computes all pre-activations fast and only so exact that an error bound
-/// is known: in fp32 over all columns or over those not zero, or in bf16. What the bound leaves possible, few
+/// is known: in fp32 over all columns or over those not zero, in bf16, or over
+/// those not zero in fixed point. What the bound leaves possible, few
 /// more than k, is scored: pre-activations whose bits do not depend on the encode. Of them the k largest are
 /// selected, and they are the k largest of all.
 #include <cstdint>
@@ -52,9 +53,12 @@ struct ShiftBias {
   float* shifted;  ///< [64] (out)
 };
 
-/// The upper half of a float: sign, exponent and 7 bits. Positive keys are ordered like the floats they were
-/// cut from, and a float of at least y has a key of at least y's.
+/// Of the encodes in floating point, the upper half of a float: sign, exponent and 7 bits. Positive keys are
+/// ordered like the floats they were cut from, and a float of at least y has a key of at least y's. Of the
+/// encode in fixed point, a multiple of the token's unit.
 using Key = int16_t;
+/// A fraction of 2^15.
+using Fixed = int16_t;
 
 /// What an encode leaves of the approximate pre-activations p of a chunk.
 struct Screen {
@@ -64,6 +68,9 @@ struct Screen {
   /// Later chunks: bit c of word q is p[64 q + c] >= threshold [rows, kChunkPanels] (out).
   const float* thresholds;
   uint64_t* masks;
+  /// What a key of 1 stands for [rows]; null: keys are upper halves.
+  const float* units = nullptr;
+  float unit(int64_t row) const { return units == nullptr ? 0.0F : units[row]; }
 };
 
 /// Approximate pre-activations p = xs . W^T + bias of a tile against up to kChunkPanels panels, in fp32.
@@ -93,6 +100,36 @@ struct EncodePairs {
   int64_t panels;
   bool prefetch;
   Screen screen;
+};
+
+/// The same in fixed point from the nonzeros: a product is w x / 2^15, rounded to the nearest integer, and no
+/// sum may leave the range of keys. The bias is a column more, which every token has.
+struct EncodeFixed {
+  const NonzeroLists* nonzeros;
+  const uint32_t* values;     ///< of the lists, each in both halves [blocks][block_stride]
+  const Fixed* bias_factors;  ///< [rows]
+  int64_t rows, d;
+  const Fixed* weights;  ///< [panels][d + 1][64]
+  int64_t panels;
+  Screen screen;  ///< with units
+};
+
+/// Rounds a panel and its biases to integers: multiples of 1 / factor, at most 2^15 - 1 of them; what is
+/// below the range becomes its least number.
+struct FixPanel {
+  const float* panel;  ///< [columns][64]
+  const float* bias;   ///< [64]
+  int64_t columns;
+  float weight_factor, bias_factor;
+  Fixed* fixed;  ///< [columns + 1][64] (out)
+};
+
+/// Rounds the values of lists likewise, each token by its own factor.
+struct FixTokens {
+  const NonzeroLists* nonzeros;
+  int64_t rows;
+  const float* factors;  ///< [rows]
+  uint32_t* fixed;       ///< each in both halves [blocks][block_stride] (out)
 };
 
 /// Sums of squares of tokens, and their rounding to pairs of bf16.
@@ -155,6 +192,7 @@ struct SelectionWork {
 struct SelectChunk {
   int64_t rows;
   int64_t first_position;  ///< of column 0
+  int64_t positions;       ///< of all chunks; what follows is padding
   int64_t columns;         ///< multiple of 64
   bool first, last;
   Screen screen;
@@ -277,6 +315,10 @@ struct SaeKernels {
   void (*encode_chunk)(const EncodeChunk&);
   /// Null: the processor does not multiply bf16, nothing is rounded.
   void (*encode_pairs)(const EncodePairs&);
+  /// Null, as the next two: this level has no sparse encode.
+  void (*encode_fixed)(const EncodeFixed&);
+  void (*fix_panel)(const FixPanel&);
+  void (*fix_tokens)(const FixTokens&);
   /// Null: this level scores every latent.
   void (*select_chunk)(const SelectChunk&);
   NumericFlags (*select_all)(const SelectAll&);

@@ -28,18 +28,31 @@ float odd_of(uint32_t pair) {
   return std::bit_cast<float>(pair & 0xffff0000U);
 }
 
+void keep_maxima(const Screen& a, int64_t row, int64_t panel, const Key* keys) {
+  Key* maxima = a.group_maxima + row * kPanel;
+  for (int64_t c = 0; c < kPanel; ++c) maxima[c] = panel == 0 ? keys[c] : std::max(maxima[c], keys[c]);
+}
+
 // Keys, maxima and masks of one token and panel.
 void finish_panel(const Screen& a, int64_t row, int64_t panel, const float* p) {
   Key* keys = a.keys + row * kKeyStride + panel * kPanel;
   for (int64_t c = 0; c < kPanel; ++c) keys[c] = static_cast<Key>(std::bit_cast<int32_t>(p[c]) >> 16);
   if (a.group_maxima != nullptr) {
-    Key* maxima = a.group_maxima + row * kPanel;
-    for (int64_t c = 0; c < kPanel; ++c) maxima[c] = panel == 0 ? keys[c] : std::max(maxima[c], keys[c]);
+    keep_maxima(a, row, panel, keys);
   } else {
     uint64_t mask = 0;
     for (int64_t c = 0; c < kPanel; ++c) mask |= static_cast<uint64_t>(p[c] >= a.thresholds[row]) << c;
     a.masks[row * kChunkPanels + panel] = mask;
   }
+}
+
+Fixed to_fixed(float value, float factor) {
+  return static_cast<Fixed>(std::max(std::nearbyint(value * factor), -0x1p15F));
+}
+
+// The upper half of a product of fractions, rounded.
+int32_t multiply_fixed(Fixed a, Fixed b) {
+  return (static_cast<int32_t>(a) * static_cast<int32_t>(b) + (1 << 14)) >> 15;
 }
 
 // u of one latent, in sixteen sums that compilers can keep in vectors.
@@ -138,6 +151,55 @@ void plain_encode_pairs(const EncodePairs& a) {
         }
       }
       finish_panel(a.screen, t, q, sums);
+    }
+  }
+}
+
+void plain_fix_panel(const FixPanel& a) {
+  for (int64_t i = 0; i < a.columns * kPanel; ++i) a.fixed[i] = to_fixed(a.panel[i], a.weight_factor);
+  for (int64_t c = 0; c < kPanel; ++c) a.fixed[a.columns * kPanel + c] = to_fixed(a.bias[c], a.bias_factor);
+}
+
+void plain_fix_tokens(const FixTokens& a) {
+  const NonzeroLists& lists = *a.nonzeros;
+  for (int64_t b = 0; b < lists.blocks; ++b) {
+    const int32_t* starts = lists.starts + b * lists.starts_stride;
+    for (int64_t t = 0; t < a.rows; ++t) {
+      for (int64_t i = b * lists.block_stride + starts[t]; i < b * lists.block_stride + starts[t + 1]; ++i) {
+        const auto half = static_cast<uint16_t>(to_fixed(lists.values[i], a.factors[t]));
+        a.fixed[i] = static_cast<uint32_t>(half) << 16 | half;
+      }
+    }
+  }
+}
+
+void plain_encode_fixed(const EncodeFixed& a) {
+  const NonzeroLists& lists = *a.nonzeros;
+  for (int64_t q = 0; q < a.panels; ++q) {
+    const Fixed* panel = a.weights + q * (a.d + 1) * kPanel;
+    for (int64_t t = 0; t < a.rows; ++t) {
+      Key* keys = a.screen.keys + t * kKeyStride + q * kPanel;
+      for (int64_t c = 0; c < kPanel; ++c) {
+        int32_t sum = multiply_fixed(panel[a.d * kPanel + c], a.bias_factors[t]);
+        for (int64_t b = 0; b < lists.blocks; ++b) {
+          const int32_t* starts = lists.starts + b * lists.starts_stride + t;
+          for (int64_t i = b * lists.block_stride + starts[0]; i < b * lists.block_stride + starts[1]; ++i) {
+            const Fixed weight = panel[lists.columns[i] * kPanel + c];
+            sum += multiply_fixed(weight, static_cast<Fixed>(a.values[i] & 0xffff));
+          }
+        }
+        keys[c] = static_cast<Key>(sum);
+      }
+      if (a.screen.group_maxima != nullptr) {
+        keep_maxima(a.screen, t, q, keys);
+        continue;
+      }
+      uint64_t mask = 0;
+      for (int64_t c = 0; c < kPanel; ++c) {
+        const float value = static_cast<float>(keys[c]) * a.screen.units[t];
+        mask |= static_cast<uint64_t>(value >= a.screen.thresholds[t]) << c;
+      }
+      a.screen.masks[t * kChunkPanels + q] = mask;
     }
   }
 }

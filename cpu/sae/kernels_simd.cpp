@@ -16,6 +16,7 @@
 #if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
 #include "cpu/sae/decode-inl.h"
 #include "cpu/sae/encode-inl.h"
+#include "cpu/sae/fixed-inl.h"
 #include "cpu/sae/learn-inl.h"
 #include "cpu/sae/round-inl.h"
 #include "cpu/sae/score-inl.h"
@@ -36,6 +37,9 @@ const SaeKernels& table() {
                                   .round_panel = round_panel,
                                   .encode_chunk = encode_chunk,
                                   .encode_pairs = nullptr,
+                                  .encode_fixed = encode_fixed,
+                                  .fix_panel = fix_panel,
+                                  .fix_tokens = fix_tokens,
                                   .select_chunk = select_chunk,
                                   .select_all = select_all,
                                   .decode_token = decode_token,

@@ -13,8 +13,9 @@ std::unique_ptr<SaeExecutor> make_cpu_sae(const SaeSpec& spec, int threads);
 
 /// How tiles of tokens were encoded since the last call. For benchmarks.
 struct EncodeCounts {
-  int64_t dense = 0, sparse = 0, bf16 = 0;  ///< tiles; those done again in fp32 count there
-  int64_t scored_tokens = 0;                ///< tokens of which every latent was scored exactly
+  /// Tiles; those done again in fp32 count there, as dense or sparse.
+  int64_t dense = 0, sparse = 0, bf16 = 0, fixed = 0;
+  int64_t scored_tokens = 0;  ///< tokens of which every latent was scored exactly
 };
 
 /// Throws InputError when `executor` was not made by make_cpu_sae.

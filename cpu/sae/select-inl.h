@@ -25,7 +25,7 @@ namespace branchsae::cpu::HWY_NAMESPACE {
 constexpr int kTokens = static_cast<int>(kLockstep);
 // Lists up to this length are bisected in lockstep, padded with zeros.
 constexpr int64_t kShortList = 64;
-constexpr int32_t kInfiniteKey = 0x7f80;
+constexpr int32_t kLargestKey = 0x7fff;
 
 // Lists of up to four tokens. A value's count above `low` is at least k, above `high` less than k.
 struct TokenLists {
@@ -79,7 +79,7 @@ HWY_INLINE void bound_keys(const Key* const* keys, const int64_t* counts, int to
                            int32_t* bounds) {
   constexpr int kSteps = 15;
   int32_t low[kTokens] = {}, high[kTokens];
-  std::fill_n(high, kTokens, kInfiniteKey);
+  std::fill_n(high, kTokens, kLargestKey);
   bool all_short = true;
   for (int q = 0; q < tokens; ++q) all_short = all_short && counts[q] <= kShortList;
   if (all_short) {
@@ -98,18 +98,18 @@ HWY_INLINE void bound_keys(const Key* const* keys, const int64_t* counts, int to
 // Of at least k latents the key is above `bound`, so what they are in truth is at least the least of such
 // keys, less the error. What can be selected reaches that, and is positive: `margin` 2 allows for the errors
 // of both. With 0 the caller has to look whether the errors mattered.
-HWY_INLINE float least_candidate(int32_t bound, float error, float margin) {
+HWY_INLINE float least_candidate(int32_t bound, float unit, float error, float margin) {
   if (bound < 0) return -error;
-  return std::max(std::bit_cast<float>((bound + 1) << 16) - margin * error, -error);
+  return std::max(value_of(bound + 1, unit) - margin * error, -error);
 }
 
 // Bit c of word q: the key 64 q + c is at least that of `least`.
-HWY_INLINE void mask_keys(const Key* HWY_RESTRICT keys, int64_t columns, float least,
+HWY_INLINE void mask_keys(const Key* HWY_RESTRICT keys, int64_t columns, float least, float unit,
                           uint64_t* HWY_RESTRICT masks) {
   const DK d;
-  const auto key = static_cast<Key>(std::bit_cast<int32_t>(least) >> 16);
-  const bool negative = std::signbit(least);
-  // Keys of negative numbers descend, and without sign they follow all positive ones.
+  const Key key = key_of(least, unit);
+  const bool negative = unit == 0 && std::signbit(least);
+  // Upper halves of negative numbers descend, and without sign they follow all positive ones.
   const Key sign = std::numeric_limits<Key>::min();
   const VK flip = hn::Set(d, negative ? sign : Key{0});
   const VK limit = hn::Set(d, negative ? static_cast<Key>(key ^ sign) : static_cast<Key>(key - 1));
@@ -160,11 +160,18 @@ HWY_INLINE void pad_keys(Key* keys, int64_t count) {
   for (int64_t i = count; i < end; i += kKeys) hn::StoreU(hn::Zero(d), d, keys + i);
 }
 
+// Padding has low keys, but where little is positive not below all that can be selected.
+HWY_INLINE int64_t without_padding(const SelectChunk& a, const int32_t* positions, int64_t count) {
+  while (count > 0 && positions[count - 1] >= a.positions) --count;
+  return count;
+}
+
 // The first chunk's candidates.
 HWY_INLINE void list_first(const SelectChunk& a, int64_t row, int q, float least, TokenLists& lists) {
   alignas(64) uint64_t masks[kChunkPanels];
-  mask_keys(a.screen.keys + row * kKeyStride, a.columns, least, masks);
-  lists.counts[q] = list_masks(masks, a.columns / kPanel, a.first_position, lists.indices[q], 0);
+  mask_keys(a.screen.keys + row * kKeyStride, a.columns, least, a.screen.unit(row), masks);
+  const int64_t count = list_masks(masks, a.columns / kPanel, a.first_position, lists.indices[q], 0);
+  lists.counts[q] = without_padding(a, lists.indices[q], count);
 }
 
 // Strict bounds on the keys of the first chunk.
@@ -191,7 +198,8 @@ HWY_INLINE bool append_chunk(const SelectChunk& a, int64_t row, int q, TokenList
   const int64_t before = c.counts[row];
   std::copy_n(c.positions + row * c.stride, before, lists.indices[q]);
   if (!a.last) std::copy_n(c.keys + row * c.stride, before, lists.keys[q]);
-  lists.counts[q] = list_masks(masks, words, a.first_position, lists.indices[q], before);
+  const int64_t count = list_masks(masks, words, a.first_position, lists.indices[q], before);
+  lists.counts[q] = without_padding(a, lists.indices[q], count);
   return true;
 }
 
@@ -214,8 +222,8 @@ HWY_INLINE void prune(const SelectChunk& a, int64_t row, int tokens, const bool*
   for (int q = 0; q < tokens; ++q) {
     if (!changed[q]) continue;
     const int64_t to = row + q;
-    const float least = least_candidate(bounds[q], a.errors[to], 2);
-    const int32_t limit = least < 0 ? std::numeric_limits<Key>::min() : std::bit_cast<int32_t>(least) >> 16;
+    const float unit = a.screen.unit(to), least = least_candidate(bounds[q], unit, a.errors[to], 2);
+    const Key limit = least < 0 ? std::numeric_limits<Key>::min() : key_of(least, unit);
     int64_t kept = 0;
     for (int64_t i = 0; i < lists.counts[q]; ++i) {
       lists.keys[q][kept] = lists.keys[q][i];
@@ -241,8 +249,8 @@ HWY_INLINE void score_list(const SelectChunk& a, int64_t row, int q, TokenLists&
 }
 
 // More than anything that a list leaves out whose errors were not allowed for.
-HWY_INLINE float left_out(int32_t bound, float error) {
-  return bound < 0 ? 0.0F : (std::bit_cast<float>((bound + 1) << 16) + error) * 1.000001F;
+HWY_INLINE float left_out(int32_t bound, float unit, float error) {
+  return bound < 0 ? 0.0F : (value_of(bound + 1, unit) + error) * 1.000001F;
 }
 
 // Ties at the k-th value: `above` is less than k, and the lowest indices among the equal ones fill up.
@@ -333,18 +341,18 @@ HWY_INLINE void finish(const SelectChunk& a, int64_t row, int tokens, const int3
   const int64_t k = a.selection.k;
   for (int q = 0; q < tokens; ++q) {
     if (lists.counts[q] < 0) continue;
-    const float error = a.errors[row + q];
+    const float error = a.errors[row + q], unit = a.screen.unit(row + q);
     score_list(a, row + q, q, lists);
     if (!a.first) {
       lists.floor[q] = a.candidates.thresholds[row + q];
       continue;
     }
     // Of the list k are above that: it is complete, since what it lacks is not.
-    lists.floor[q] = left_out(bounds[q], error);
+    lists.floor[q] = left_out(bounds[q], unit, error);
     const int64_t padded = round_up(lists.counts[q], kN);
     if (bounds[q] < 0 || count_above(lists.values[q], padded, std::bit_cast<int32_t>(lists.floor[q])) >= k)
       continue;
-    lists.floor[q] = least_candidate(bounds[q], error, 2);
+    lists.floor[q] = least_candidate(bounds[q], unit, error, 2);
     list_first(a, row + q, q, lists.floor[q], lists);
     score_list(a, row + q, q, lists);
   }
@@ -368,8 +376,10 @@ void select_chunk(const SelectChunk& a) {
     if (a.first) {
       bound_first(a, row, tokens, bounds);
       const float margin = a.last ? 0 : 2;
-      for (int q = 0; q < tokens; ++q)
-        list_first(a, row + q, q, least_candidate(bounds[q], a.errors[row + q], margin), lists);
+      for (int q = 0; q < tokens; ++q) {
+        const float unit = a.screen.unit(row + q), error = a.errors[row + q];
+        list_first(a, row + q, q, least_candidate(bounds[q], unit, error, margin), lists);
+      }
       std::fill_n(changed, tokens, true);
     } else {
       for (int q = 0; q < tokens; ++q) changed[q] = append_chunk(a, row + q, q, lists);

@@ -8,6 +8,9 @@
 
 #include <hwy/highway.h>
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "cpu/sae/kernel_tables.h"
@@ -41,6 +44,18 @@ HWY_INLINE uint64_t mask_bits(Tag tag, hn::Mask<Tag> mask) {
   uint64_t bits;
   std::memcpy(&bits, bytes, sizeof bits);
   return bits;
+}
+
+// Keys of a token: `unit` is what a key of 1 stands for, 0: keys are upper halves of floats.
+HWY_INLINE float value_of(int32_t key, float unit) {
+  return unit > 0 ? static_cast<float>(key) * unit : std::bit_cast<float>(key << 16);
+}
+
+// A value of at least this one has at least this key; upper halves: if it is positive.
+HWY_INLINE Key key_of(float value, float unit) {
+  if (unit == 0) return static_cast<Key>(std::bit_cast<int32_t>(value) >> 16);
+  const float key = std::floor(value / unit);
+  return static_cast<Key>(std::clamp(key, 1 - 0x1p15F, 0x1p15F - 1));
 }
 
 HWY_INLINE float sum_of_lanes(V v) {

@@ -17,6 +17,8 @@ constexpr double kSparseShare = 0.35;
 constexpr int64_t kSpareCandidates = 96;
 // When one token in so many has too many candidates in a bf16 tile, so many tiles after it are done in fp32.
 constexpr int64_t kTolerated = 16, kTilesInFp32 = 256;
+// Beyond these sizes of weights and pre-activations their fixed point would leave single precision.
+constexpr double kSmallestFixed = 1e-15, kLargestFixed = 1e15;
 
 }  // namespace
 
@@ -72,6 +74,10 @@ TileWorkspace::TileWorkspace(const SaeLayout& layout, int64_t k, int64_t aux_k, 
   r = Array<float>(layout.tile * layout.x_stride, "sae.tile_residuals");
   column_sums = Array<float>(layout.d_padded, "sae.column_sums");
   if (bf16) pair_stride = layout.d_padded / 2 + kLanes;
+  fixed_values = Array<uint32_t>(blocks * block_stride, "sae.nonzeros");
+  fixed_units = Array<float>(layout.tile, "sae.nonzeros");
+  fixed_token_factors = Array<float>(layout.tile, "sae.nonzeros");
+  fixed_bias_factors = Array<Fixed>(layout.tile, "sae.nonzeros");
   pairs = Array<uint32_t>(layout.tile * pair_stride, "sae.tile_pairs");
   squares = Array<float>(layout.tile, "sae.tile_norms");
   roundings = Array<float>(layout.tile, "sae.tile_norms");
@@ -98,11 +104,18 @@ void TileWorkspace::reserve(const SaeLayout& layout, int64_t k) {
 
 int64_t TileWorkspace::size_bytes() const {
   int64_t sum = selection.size_bytes() + aux_selection.size_bytes() + candidates.size_bytes();
-  for (const Array<float>* array : {&xs, &xc, &r, &column_sums, &squares, &roundings, &errors, &sums,
-                                    &nonzero_values, &zc, &g, &dot_work, &gradient, &gradient_dec})
+  for (const Array<float>* array :
+       {&xs, &xc, &r, &column_sums, &squares, &roundings, &errors, &sums, &nonzero_values, &fixed_units,
+        &fixed_token_factors, &zc, &g, &dot_work, &gradient, &gradient_dec})
     sum += array->size_bytes();
   return sum + pairs.size_bytes() + keys.size_bytes() + group_maxima.size_bytes() + masks.size_bytes() +
-         nonzero_columns.size_bytes() + nonzero_starts.size_bytes();
+         nonzero_columns.size_bytes() + nonzero_starts.size_bytes() + fixed_values.size_bytes() +
+         fixed_bias_factors.size_bytes();
+}
+
+FixedFactors fixed_factors(double norm, double bias) {
+  if (!(norm > kSmallestFixed && norm < kLargestFixed && bias < kLargestFixed)) return {};
+  return {static_cast<float>(32767 / norm), static_cast<float>(32767 / std::max(bias, kSmallestFixed))};
 }
 
 LoadedTile load_tile(const SaeKernels& kernels, const SaeLayout& layout, View<const float, 2> x, float scale,
@@ -114,6 +127,7 @@ LoadedTile load_tile(const SaeKernels& kernels, const SaeLayout& layout, View<co
   std::fill(work.xs.data() + rows * layout.x_stride, work.xs.data() + padded_rows * layout.x_stride, 0.0F);
   work.sparse = kernels.list_nonzeros != nullptr &&
                 static_cast<double>(loaded.nonzeros) <= kSparseShare * static_cast<double>(rows * layout.d);
+  work.met_sparse = work.met_sparse || work.sparse;
   if (work.sparse) kernels.list_nonzeros(work.xs.data(), layout.x_stride, rows, layout.d, work.nonzeros);
   const bool rounded = !work.sparse && work.pairs.size() > 0;
   kernels.round_tokens({work.xs.data(), layout.x_stride, rounded ? padded_rows : rows, layout.d_padded,
@@ -124,7 +138,7 @@ LoadedTile load_tile(const SaeKernels& kernels, const SaeLayout& layout, View<co
 
 namespace {
 
-enum class Product { kFp32, kBf16 };
+enum class Product { kFp32, kBf16, kFixed };
 
 // Of sums of squares in single precision, of numbers that may be too small to have a square there.
 double norm_of(float squares, int64_t d) {
@@ -163,6 +177,46 @@ bool bound_errors(const Panels& panels, const SaeLayout& layout, Product product
   return usable;
 }
 
+int64_t count_nonzeros(const NonzeroLists& lists, int64_t row) {
+  int64_t count = 0;
+  for (int64_t b = 0; b < lists.blocks; ++b) {
+    const int32_t* starts = lists.starts + b * lists.starts_stride + row;
+    count += starts[1] - starts[0];
+  }
+  return count;
+}
+
+// At least |p - W_i . x - b_i| in keys, of m nonzeros. Each product of the m and of the bias is rounded by up
+// to 1/2. Weights, rounded by up to 1/2, meet values of a norm of up to 2^15 (in multiples of 2^-15): sqrt(m)
+// / 2 by Cauchy and Schwarz; rounded values meet weights likewise. The bias and its factor give 1/2 each. The
+// rest is for single precision on the way to the integers.
+double fixed_error(int64_t nonzeros) {
+  const auto m = static_cast<double>(nonzeros);
+  return 0.5 * (m + 1) + 1.05 * std::sqrt(m) + 1.5;
+}
+
+// Fixed point for each token of a sparse tile, as fine as its range allows: |W_i| |x| + |b_i| bounds every
+// partial sum. False when a token is too small or too large for it.
+bool fix_tokens(const SaeKernels& kernels, const Panels& panels, const SaeLayout& layout, int64_t rows,
+                TileWorkspace& work) {
+  const FixedFactors& factors = panels.fixed_factors;
+  const double range = 32767 - fixed_error(layout.d);
+  for (int64_t t = 0; t < rows; ++t) {
+    const double size = panels.largest_norm * norm_of(work.squares[t], layout.d) + panels.largest_bias;
+    if (!(size > kSmallestFixed && size < kLargestFixed && range > 0)) return false;
+    const double keys_per_one = range / size;
+    work.fixed_token_factors[t] =
+        static_cast<float>(keys_per_one * 32768 / static_cast<double>(factors.weight));
+    work.fixed_bias_factors[t] =
+        static_cast<Fixed>(std::lround(keys_per_one * 32768 / static_cast<double>(factors.bias)));
+    work.fixed_units[t] = static_cast<float>(1 / keys_per_one);
+    work.errors[t] +=
+        static_cast<float>(fixed_error(count_nonzeros(work.nonzeros, t)) / keys_per_one * 1.0001);
+  }
+  kernels.fix_tokens({&work.nonzeros, rows, work.fixed_token_factors.data(), work.fixed_values.data()});
+  return true;
+}
+
 Scoring scoring_of(const Panels& panels, const SaeLayout& layout, const TileWorkspace& work) {
   return {work.xs.data(), layout.x_stride, panels.rows, layout.d_padded, panels.row_bias, panels.map};
 }
@@ -171,6 +225,11 @@ void encode_panels(const SaeKernels& kernels, const Panels& panels, const SaeLay
                    int64_t rows, int64_t first, int64_t count, const Screen& screen, TileWorkspace& work) {
   const int64_t padded_rows = round_up(rows, kTokenGroup);
   const float* bias = panels.bias + first * kPanel;
+  if (product == Product::kFixed) {
+    kernels.encode_fixed({&work.nonzeros, work.fixed_values.data(), work.fixed_bias_factors.data(), rows,
+                          layout.d, panels.fixed + first * (layout.d + 1) * kPanel, count, screen});
+    return;
+  }
   if (product == Product::kBf16) {
     const int64_t pairs = divide_up(layout.d, 2);
     kernels.encode_pairs({work.pairs.data(), work.pair_stride, padded_rows, pairs,
@@ -192,27 +251,29 @@ void screen_tile(const SaeKernels& kernels, const Panels& panels, const SaeLayou
     const bool first = begin == 0, last = begin + kChunkPanels >= panels.count;
     const int64_t count = std::min(kChunkPanels, panels.count - begin);
     const Screen screen{work.keys.data(), first ? work.group_maxima.data() : nullptr, candidates.thresholds,
-                        work.masks.data()};
+                        work.masks.data(), product == Product::kFixed ? work.fixed_units.data() : nullptr};
     encode_panels(kernels, panels, layout, product, rows, begin, count, screen, work);
-    kernels.select_chunk({rows, begin * kPanel, count * kPanel, first, last, screen, work.errors.data(),
-                          candidates, scoring, selection, work.candidates.work()});
+    kernels.select_chunk({rows, begin * kPanel, panels.latents, count * kPanel, first, last, screen,
+                          work.errors.data(), candidates, scoring, selection, work.candidates.work()});
   }
 }
 
 // Rounding loses too much where many latents are nearly equal: the tile is done again, and the next ones of
 // the thread at once, in fp32. What is selected does not depend on it.
-bool screen_in_bf16(const SaeKernels& kernels, const Panels& panels, const SaeLayout& layout, int64_t rows,
+bool screen_rounded(const SaeKernels& kernels, const Panels& panels, const SaeLayout& layout, int64_t rows,
                     const Selection& selection, TileWorkspace& work) {
-  if (panels.pairs == nullptr || work.sparse) return false;
+  const Product product = work.sparse ? Product::kFixed : Product::kBf16;
+  if (work.sparse ? panels.fixed == nullptr : panels.pairs == nullptr) return false;
   if (work.fp32_tiles > 0) {
     --work.fp32_tiles;
     return false;
   }
-  if (!bound_errors(panels, layout, Product::kBf16, rows, work)) return false;
-  screen_tile(kernels, panels, layout, Product::kBf16, rows, selection, work);
+  if (!bound_errors(panels, layout, product, rows, work)) return false;
+  if (work.sparse && !fix_tokens(kernels, panels, layout, rows, work)) return false;
+  screen_tile(kernels, panels, layout, product, rows, selection, work);
   const int64_t missing = std::count(selection.counts, selection.counts + rows, -1);
   if (missing * kTolerated > rows) work.fp32_tiles = kTilesInFp32;
-  if (missing == 0) ++work.counts.bf16;
+  if (missing == 0) ++(work.sparse ? work.counts.fixed : work.counts.bf16);
   return missing == 0;
 }
 
@@ -225,7 +286,7 @@ NumericFlags encode_topk(const SaeKernels& kernels, const Panels& panels, const 
   selection.k = k;
   std::fill_n(selection.counts, rows, -1);
   if (surely_finite && kernels.select_chunk != nullptr) {
-    if (screen_in_bf16(kernels, panels, layout, rows, selection, work)) return {};
+    if (screen_rounded(kernels, panels, layout, rows, selection, work)) return {};
     ++(work.sparse ? work.counts.sparse : work.counts.dense);
     if (bound_errors(panels, layout, Product::kFp32, rows, work))
       screen_tile(kernels, panels, layout, Product::kFp32, rows, selection, work);

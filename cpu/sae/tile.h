@@ -7,12 +7,23 @@
 
 namespace branchsae::cpu {
 
+/// What numbers are multiplied by before they are rounded to fixed point.
+struct FixedFactors {
+  float weight = 0, bias = 0;
+};
+
+/// So that nothing leaves the range: norm  at least |W_i| of every row; bias  at least any |bias|. All zero
+/// when the numbers are too small or too large for it.
+FixedFactors fixed_factors(double norm, double bias);
+
 /// Encoder rows in the layouts of the kernels, and what bounds the errors of an encode. Biases are shifted
 /// for tokens that are scaled but not centred: b_enc - W b_pre.
 struct Panels {
   const float* weights = nullptr;   ///< [count][d][64]
   const uint32_t* pairs = nullptr;  ///< [count][d / 2 rounded up][64] bf16; null: not kept
   const float* bias = nullptr;      ///< [count * 64], -infinity in padding
+  const Fixed* fixed = nullptr;     ///< [count][d + 1][64] weights and biases in fixed point; null: not kept
+  FixedFactors fixed_factors;       ///< that they were multiplied by
   int64_t count = 0;
   int64_t latents = 0;              ///< without padding
   bool prefetch = false;            ///< larger than an L2 cache
@@ -86,9 +97,13 @@ class TileWorkspace {
   Array<float> sums;        ///< [tile, kSumStride]
   Array<int32_t> nonzero_columns, nonzero_starts;
   Array<float> nonzero_values;
-  NonzeroLists nonzeros{};  ///< of xs, in the arrays above
-  bool sparse = false;      ///< the lists hold the present tile
-  int64_t fp32_tiles = 0;   ///< so many dense tiles to come are encoded in fp32
+  NonzeroLists nonzeros{};                        ///< of xs, in the arrays above
+  Array<uint32_t> fixed_values;                   ///< of the lists, in fixed point
+  Array<float> fixed_units, fixed_token_factors;  ///< [tile]
+  Array<Fixed> fixed_bias_factors;                ///< [tile]
+  bool met_sparse = true;  ///< a tile had few nonzeros since this was last set to false
+  bool sparse = false;     ///< the lists hold the present tile
+  int64_t fp32_tiles = 0;  ///< so many tiles to come are encoded in fp32
   EncodeCounts counts;
   SelectionBuffer selection, aux_selection;
   CandidateBuffer candidates;

@@ -17,10 +17,12 @@ text { font-family: system-ui, "DejaVu Sans", Helvetica, Arial, sans-serif; fill
 .title { font-size: 15px; font-weight: bold } .label { font-size: 12px }
 .tick, .note { font-size: 11px; fill: #555555 }
 .paper { fill: #ffffff } .grid { stroke: #dddddd; stroke-width: 1 } .axis { stroke: #777777; stroke-width: 1 }
+.null, .limit { stroke: #444444; stroke-width: 1.2; stroke-dasharray: 6 4 } .limit { stroke-dasharray: 1.5 3 }
 .curve { fill: none; stroke-width: 1.8; stroke-linejoin: round }
 @media (prefers-color-scheme: dark) {
 text { fill: #e6e6e6 } .tick, .note { fill: #aaaaaa }
 .paper { fill: #161616 } .grid { stroke: #333333 } .axis { stroke: #888888 }
+.null, .limit { stroke: #bbbbbb }
 }
 </style>
 )";
@@ -101,6 +103,21 @@ void Svg::polyline(const Points& points, int series) {
 
 void Svg::dot(double x, double y, int series) {
   body_ += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.2\" fill=\"{}\"/>\n", x, y, colour(series));
+}
+
+void Svg::mark(double x, double y, int shape, int series) {
+  // Corners around (0, 0); none: the circle.
+  constexpr std::array<const char*, kMarkShapes> kCorners{
+      "",
+      "-3,-3 3,-3 3,3 -3,3",
+      "0,-4 4,3 -4,3",
+      "0,-4.2 4.2,0 0,4.2 -4.2,0",
+      "0,4 4,-3 -4,-3",
+      "-1,-4 1,-4 1,-1 4,-1 4,1 1,1 1,4 -1,4 -1,1 -4,1 -4,-1 -1,-1"};
+  const char* corners = kCorners[static_cast<size_t>(shape) % kCorners.size()];
+  if (*corners == '\0') return dot(x, y, series);
+  body_ += fmt::format("<polygon transform=\"translate({:.1f},{:.1f})\" points=\"{}\" fill=\"{}\"/>\n", x, y,
+                       corners, colour(series));
 }
 
 void Svg::bar(double x, double y, double width, double height, int series) {

@@ -22,11 +22,13 @@ class Svg {
   void text(double x, double y, std::string_view text, Anchor anchor, const char* style);
   /// Turned by 90 degrees, reading upwards.
   void text_upwards(double x, double y, std::string_view text, const char* style);
-  /// Classes: "grid", "axis".
+  /// Classes: "grid", "axis", "null" (dashed: what chance gives), "limit" (dotted).
   void line(double x1, double y1, double x2, double y2, const char* style);
   /// In the colour of series number `series`.
   void polyline(const Points& points, int series);
   void dot(double x, double y, int series);
+  /// One of kMarkShapes shapes, about 7 pixels wide, in the colour of the series.
+  void mark(double x, double y, int shape, int series);
   void bar(double x, double y, double width, double height, int series);
   /// The whole document; `title` is what a screen reader says.
   std::string document(std::string_view title) const;
@@ -38,5 +40,7 @@ class Svg {
 
 /// Series have different colours up to this number, and then again.
 inline constexpr int kSeriesColours = 8;
+/// Circle, square, triangle, diamond, turned triangle, cross.
+inline constexpr int kMarkShapes = 6;
 
 }  // namespace branchsae::model

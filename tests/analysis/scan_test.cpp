@@ -6,7 +6,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "analysis/features/feature_table.h"
+#include "analysis/features/feature_files.h"
 #include "analysis/features/image_variants.h"
 #include "analysis/features/responses.h"
 #include "engine/error.h"

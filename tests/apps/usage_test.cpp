@@ -11,8 +11,8 @@ using namespace branchsae::test;
 
 namespace {
 
-const std::vector<std::string> kCommands = {"inspect", "classify", "capture", "train",
-                                            "encode",  "eval",     "demo"};
+const std::vector<std::string> kCommands = {"inspect", "classify", "capture",  "train",
+                                            "encode",  "eval",     "branches", "demo"};
 
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;

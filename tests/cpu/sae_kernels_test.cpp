@@ -241,6 +241,67 @@ TEST_CASE("the encode of bf16 pairs agrees with plain C++ on integers") {
   }
 }
 
+TEST_CASE("the sparse encode in fixed point agrees with plain C++") {
+  for (const Isa isa : isa_levels()) {
+    const SaeKernels& kernels = sae_kernels(isa);
+    if (kernels.encode_fixed == nullptr) continue;
+    for (const int64_t d : {1, 16, 30, 64, 130, 300}) {
+      for (const int64_t panels : {1, 2, 5, 16}) {
+        for (const double density : {0.0, 0.1, 0.3}) {
+          CAPTURE(isa_name(isa));
+          CAPTURE(d);
+          CAPTURE(panels);
+          CAPTURE(density);
+          SaeSpec spec;
+          spec.d = d, spec.n = panels * kPanel, spec.k = 8;
+          const SaeLayout layout(spec);
+          const int64_t rows = layout.tile - 5, size = (d + 1) * kPanel;
+          TileWorkspace work(layout, spec.k, 0, false);
+          const HostTensor weights = normal_tensor({spec.n * d}, 1, 2),
+                           x = sparse_tokens(rows, d, density, false, 4);
+          HostTensor bias = normal_tensor({spec.n}, 1, 3);
+          bias[spec.n - 1] = -std::numeric_limits<float>::infinity();
+          Array<Fixed> fixed(panels * size, "fixed"), plain(panels * size, "plain");
+          for (int64_t q = 0; q < panels; ++q) {
+            FixPanel panel{weights.data() + q * d * kPanel, bias.data() + q * kPanel, d, 300, 4000, nullptr};
+            panel.fixed = fixed.data() + q * size;
+            kernels.fix_panel(panel);
+            panel.fixed = plain.data() + q * size;
+            plain_fix_panel(panel);
+          }
+          CHECK(std::equal(fixed.data(), fixed.data() + fixed.size(), plain.data()));
+          CHECK(fixed[fixed.size() - 1] == std::numeric_limits<Fixed>::min());
+          CHECK(std::abs(static_cast<float>(fixed[0]) - 300 * weights[0]) <= 0.5F);
+
+          Array<float> b_pre(layout.d_padded, "b_pre"), sums(layout.d_padded, "sums");
+          load_tile(kernels, layout, x.matrix(), 1.0F, b_pre.data(), sums.data(), work);
+          if (!work.sparse) continue;  // few columns may hold more than the share by chance
+          std::vector<float> factors, units;
+          std::vector<Fixed> bias_factors;
+          for (int64_t t = 0; t < rows; ++t) {
+            factors.push_back(500 + static_cast<float>(t));
+            units.push_back(1 / 1024.0F);
+            bias_factors.push_back(static_cast<Fixed>(2000 + t));
+          }
+          Array<uint32_t> plain_values(work.fixed_values.size(), "values");
+          kernels.fix_tokens({&work.nonzeros, rows, factors.data(), work.fixed_values.data()});
+          plain_fix_tokens({&work.nonzeros, rows, factors.data(), plain_values.data()});
+          for (const bool first_chunk : {true, false}) {
+            const auto run = [&](auto* function, const Array<uint32_t>& values) {
+              return encode(layout, rows, first_chunk, work, [&](Screen screen) {
+                screen.units = units.data();
+                function({&work.nonzeros, values.data(), bias_factors.data(), rows, d, fixed.data(), panels,
+                          screen});
+              });
+            };
+            CHECK(run(kernels.encode_fixed, work.fixed_values) == run(plain_encode_fixed, plain_values));
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("gradients on sparse tokens agree with the reference") {
   for (const Isa isa : isa_levels()) {
     const SimdScope simd(isa);

@@ -1,0 +1,284 @@
+// features and explain, on a small model.
+#include <doctest/doctest.h>
+
+#include <signal.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "engine/files.h"
+#include "loader/image_decode.h"
+#include "tests/apps/scene.h"
+#include "tests/test_data.h"
+
+using namespace branchsae::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+using Words = std::vector<std::string>;
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// A run of two taps on these images.
+fs::path trained_on(const std::string& images) {
+  const fs::path run = temporary_folder() / "run";
+  const ProcessResult result = run_program(
+      Words{"train", scene().model, images, "--tap", "mixed4c.5x5,mixed4d", "--out", run.string(), "--tokens",
+            "640", "--batch", "64", "--k", "3", "--expansion", "4", "--buffer-tokens", "128", "--seed", "5"} +
+      kSmall);
+  CAPTURE(result.err);
+  REQUIRE(result.code == 0);
+  return run;
+}
+
+/// Copied, so that every test has its own.
+fs::path own_run() {
+  static const fs::path made = trained_on(scene().images);
+  const fs::path run = temporary_folder() / "copy";
+  fs::copy(made, run, fs::copy_options::recursive);
+  return run;
+}
+
+nlohmann::json json_file(const fs::path& path) {
+  return nlohmann::json::parse(std::ifstream(path));
+}
+
+int64_t side_of(const fs::path& jpeg) {
+  const std::string bytes = branchsae::read_file(jpeg);
+  return branchsae::decode_image({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "x.jpg",
+                                 1 << 24)
+      .width;
+}
+
+/// Everything below a folder but what the run itself holds.
+std::vector<std::string> files_of_features(const fs::path& run) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::recursive_directory_iterator(run)) {
+    const std::string name = fs::relative(entry.path(), run).string();
+    if (contains(name, "features")) names.push_back(name);
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+/// The pictures without anything that names a class.
+std::string unlabelled_images() {
+  const fs::path folder = temporary_folder() / "plain";
+  fs::create_directories(folder);
+  for (int i = 0; i < 6; ++i)
+    write_ppm(folder / ("photo" + std::to_string(i) + ".ppm"), 64, 64, drawn_pixels(64, 64, i));
+  return folder.string();
+}
+
+}  // namespace
+
+TEST_CASE("features: a row a latent, pictures of the chosen, a summary") {
+  const fs::path run = own_run();
+  const auto document =
+      run_json({"features", run.string(), "--cards", "3", "--crops", "2", "--crop-size", "20"});
+  CHECK(document["images"] == Scene::kImages);
+  REQUIRE(document["taps"].size() == 2);
+  for (const auto& tap : document["taps"]) {
+    const fs::path folder = run / tap["tap"].get<std::string>();
+    CHECK(fs::equivalent(tap["file"].get<std::string>(), folder / "features.json"));
+    const auto features = json_file(folder / "features.json");
+    CHECK(features["labelled"] == Scene::kImages);
+    CHECK(features["about"]["sae_sha256"] == branchsae::sha256_of_file(folder / "sae.safetensors"));
+    CHECK(features["about"]["k"] == 3);
+    REQUIRE(features["features"].size() == tap["latents"].get<size_t>());
+    int64_t live = 0, pictured = 0, fired = 0;
+    for (const auto& row : features["features"]) {
+      if (row["max"] == 0) continue;
+      ++live;
+      int64_t counted = 0;
+      for (const auto& bin : row["histogram"]["counts"]) counted += bin.get<int64_t>();
+      CHECK(static_cast<double>(counted) ==
+            doctest::Approx(row["density"].get<double>() * features["tokens"].get<double>()));
+      fired += counted;
+      if (!row.contains("sheet")) continue;
+      ++pictured;
+      CHECK(row["top"].size() <= 2);
+      for (const auto& top : row["top"]) {
+        CHECK(side_of(folder / top["crop"].get<std::string>()) == 20);
+        CHECK(side_of(folder / top["heat"].get<std::string>()) == 64);
+      }
+      CHECK(side_of(folder / row["sheet"].get<std::string>()) > 200);
+    }
+    CHECK(live == tap["live"]);
+    CHECK(pictured == std::min<int64_t>(3, live));
+    CHECK(fired <= 3 * features["tokens"].get<int64_t>());
+    const std::string csv = branchsae::read_file(folder / "features.csv");
+    CHECK(std::ranges::count(csv, '\n') == static_cast<int64_t>(features["features"].size()) + 1);
+  }
+  const ProcessResult text = run_program({"features", run.string(), "--cards", "0", "--variants", "none"});
+  CHECK(contains(text.out, "latents are live"));
+  CHECK(contains(text.out, "features.json"));
+  CHECK_FALSE(fs::exists(run / "mixed4d" / "features.tmp"));
+}
+
+TEST_CASE("features: another k and another folder; the same bytes again, and with other threads") {
+  const fs::path run = own_run(), out = temporary_folder() / "elsewhere";
+  const Words words = {"features", run.string(), "--k",        "2,5",   "--cards",
+                       "2",        "--out",      out.string(), "--tap", "mixed4d"};
+  run_json(words);
+  CHECK(files_of_features(run).empty());
+  for (const char* name : {"features-k2.json", "features-k5.json", "features-k5.csv", "features-k5"})
+    CHECK(fs::exists(out / "mixed4d" / name));
+  const std::string csv = branchsae::read_file(out / "mixed4d" / "features-k2.csv");
+  const auto files = files_of_features(out);
+  run_json(words + Words{"--batch", "3"});
+  CHECK(branchsae::read_file(out / "mixed4d" / "features-k2.csv") == csv);
+  CHECK(files_of_features(out) == files);
+}
+
+TEST_CASE("features: without labels it works, and says why the columns are empty") {
+  const fs::path run = trained_on(unlabelled_images());
+  const ProcessResult result =
+      run_program({"features", run.string(), "--cards", "1", "--tap", "mixed4c.5x5"});
+  CAPTURE(result.err);
+  CHECK(result.code == 0);
+  CHECK(contains(result.err, "label columns stay empty: no image has a label"));
+  CHECK(contains(result.out, "no labels: no image has a label"));
+  const auto features = json_file(run / "mixed4c.5x5" / "features.json");
+  CHECK(contains(features["labels"], "no image has a label"));
+  CHECK(features["labelled"] == 0);
+  for (const auto& row : features["features"]) {
+    CHECK(row["auroc"].is_null());
+    CHECK(row["label"].is_null());
+  }
+}
+
+TEST_CASE("features: labels of another class list are joined by WordNet id, or refused") {
+  const fs::path run = own_run(), folder = temporary_folder();
+  // In another order and with other neighbours: a tench is still a tench.
+  std::ofstream(folder / "other.tsv") << "0\tn02099601\tgolden retriever\n1\tn01514668\tcock\n"
+                                      << "2\tn01440764\ttench\n3\tn01443537\tgoldfish\n";
+  const Words words = {"features", run.string(), "--cards", "0", "--variants", "none", "--tap", "mixed4d"};
+  run_json(words);
+  const auto before = json_file(run / "mixed4d" / "features.json")["features"];
+  run_json(words + Words{"--classes", (folder / "other.tsv").string()});
+  CHECK(json_file(run / "mixed4d" / "features.json")["features"] == before);
+
+  std::ofstream(folder / "places.tsv") << "0\tn01440764\ttench\n";
+  const ProcessResult partly = run_program(words + Words{"--classes", (folder / "places.tsv").string()});
+  CHECK(partly.code == 0);
+  CHECK(json_file(run / "mixed4d" / "features.json")["labelled"] == 4);
+
+  const fs::path foreign = folder / "foreign";
+  fs::create_directories(foreign / "n99999999");
+  for (int i = 0; i < 3; ++i)
+    write_ppm(foreign / "n99999999" / (std::to_string(i) + ".ppm"), 64, 64, drawn_pixels(64, 64, i));
+  std::ofstream(folder / "foreign.tsv") << "0\tn99999999\tkitchen\n";
+  const std::string line =
+      run_refused(words + Words{foreign.string(), "--classes", (folder / "foreign.tsv").string()});
+  CHECK(contains(line, "WordNet id"));
+}
+
+TEST_CASE("features: bad input is one line") {
+  const fs::path run = own_run();
+  CHECK(contains(run_refused({"features"}), "RUN"));
+  CHECK(contains(run_refused({"features", run.string(), "--latents", "100000"}), "--latents 100000"));
+  CHECK(contains(run_refused({"features", run.string(), "--k", "100000"}), "k must be in 1..n"));
+  CHECK(contains(run_refused({"features", run.string(), "--k", "2,2"}), "twice"));
+  CHECK(contains(run_refused({"features", run.string(), "--variants", "blue"}), "--variants"));
+  CHECK(contains(run_refused({"features", run.string(), "--crops", "0"}), "--crops"));
+  CHECK(contains(run_refused({"features", run.string(), "--tap", "mixed5b"}), "mixed5b"));
+  const fs::path file = temporary_folder() / "file";
+  std::ofstream(file) << "x";
+  CHECK(contains(run_refused({"features", run.string(), "--out", file.string()}), "file"));
+  CHECK(files_of_features(run).empty());
+}
+
+TEST_CASE("features: a full disk and a signal leave what was there") {
+  const fs::path run = own_run();
+  const Words words = {"features", run.string(), "--cards", "4", "--tap", "mixed4d"};
+  run_json(words);
+  const auto before = files_of_features(run);
+  const std::string json = branchsae::read_file(run / "mixed4d" / "features.json");
+  ProcessOptions small;
+  small.largest_file = 2000;  // sheets are larger
+  const ProcessResult full = run_program(words, small);
+  CHECK(full.code == 1);
+  CHECK(full.error_lines().size() == 1);
+  CHECK(files_of_features(run) == before);
+  CHECK(branchsae::read_file(run / "mixed4d" / "features.json") == json);
+
+  ProcessOptions stop;
+  stop.signal_when_file = run / "mixed4d";  // is there from the start
+  stop.signal = SIGTERM;
+  const ProcessResult stopped = run_program(words, stop);
+  CHECK(stopped.code != 2);
+  CHECK(files_of_features(run) == before);
+
+  // What a killed process leaves is cleared away by the next one.
+  fs::create_directories(run / "mixed4d" / "features.tmp123" / "00001");
+  run_json(words);
+  CHECK(files_of_features(run) == before);
+}
+
+TEST_CASE("features: preprocessed arrays have no pictures, and no colour index") {
+  const fs::path run = own_run(), folder = temporary_folder();
+  std::string pixels(static_cast<size_t>(2 * 3 * 64 * 64) * 4, '\0');
+  for (size_t i = 0; i < pixels.size(); i += 4) {
+    const auto value = static_cast<float>(i % 97) - 40.0F;
+    std::copy_n(reinterpret_cast<const char*>(&value), 4, pixels.data() + i);
+  }
+  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 64, 64), }";
+  header.resize(117, ' ');
+  header += '\n';
+  std::ofstream(folder / "pixels.npy", std::ios::binary)
+      << std::string("\x93NUMPY\x01\x00", 8) << static_cast<char>(header.size()) << '\0' << header << pixels;
+  const ProcessResult result =
+      run_program({"features", run.string(), (folder / "pixels.npy").string(), "--tap", "mixed4d"});
+  CAPTURE(result.err);
+  CHECK(result.code == 0);
+  CHECK(contains(result.err, "no pictures"));
+  CHECK_FALSE(fs::exists(run / "mixed4d" / "features"));
+  for (const auto& row : json_file(run / "mixed4d" / "features.json")["features"])
+    CHECK(row["colour_index"].is_null());
+  CHECK(contains(run_refused({"explain", (folder / "pixels.npy").string(), run.string()}), "explain"));
+}
+
+TEST_CASE("explain: what fires on one photo, with what features knows of it") {
+  const fs::path run = own_run(), out = temporary_folder() / "sheet.jpg";
+  const std::string image = scene().images + "/n01440764/picture_0.ppm";
+  const auto bare = run_json({"explain", image, run.string(), "--top", "4"});
+  REQUIRE(bare["taps"].size() == 2);
+  CHECK(bare["taps"][0]["latents"][0]["density"].is_null());
+
+  run_json({"features", run.string(), "--cards", "0", "--variants", "none"});
+  const auto known = run_json({"explain", image, run.string(), "--top", "4", "--out", out.string()});
+  CHECK(side_of(out) > 400);
+  for (const auto& tap : known["taps"]) {
+    const auto rows = json_file(run / tap["tap"].get<std::string>() / "features.json")["features"];
+    double before = 1e30;
+    for (const auto& latent : tap["latents"]) {
+      const auto& row = rows[latent["id"].get<size_t>()];
+      CHECK(latent["density"] == row["density"]);
+      CHECK(latent["max"].get<double>() <= row["max"].get<double>());
+      CHECK(latent["max"].get<double>() <= before);
+      before = latent["max"].get<double>();
+      const std::vector<float> z = latent["z"];
+      CHECK(*std::ranges::max_element(z) == latent["max"].get<float>());
+    }
+  }
+  CHECK(contains(run_program({"explain", image, run.string()}).out, "positions"));
+}
+
+TEST_CASE("explain: bad input is one line") {
+  const fs::path run = own_run();
+  const std::string image = scene().images + "/n01440764/picture_0.ppm";
+  CHECK(contains(run_refused({"explain"}), "IMAGE"));
+  CHECK(contains(run_refused({"explain", image}), "RUN"));
+  CHECK(contains(run_refused({"explain", scene().images, run.string()}), "takes one"));
+  CHECK(contains(run_refused({"explain", image, run.string(), "--k", "100000"}), "k must be in"));
+  std::ofstream(run / "mixed4d" / "features.json") << "{";
+  CHECK(contains(run_refused({"explain", image, run.string()}), "damaged"));
+  const ProcessResult unwritable =
+      run_program({"explain", image, run.string(), "--tap", "mixed4c.5x5", "--out", "/proc/nothing/x.jpg"});
+  CHECK(unwritable.code == 1);
+  CHECK(unwritable.error_lines().size() == 1);
+}
