@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "analysis/matching/match.h"
 #include "engine/error.h"
 
 namespace branchsae::apps {
@@ -197,6 +198,9 @@ MatchInput open_match(const MatchArguments& arguments) {
                     "--tap-b, or a second run",
                     input.run.folder.string()));
   }
+  if (const int64_t images = input.run.images->size(); images < kLeastMatchImages)
+    throw InputError(
+        fmt::format("{} images: at least {} are needed to match features", images, kLeastMatchImages));
   input.labels = image_labels(*input.run.images, *input.run.classes);
   input.options = scan_options(arguments.scan, input.run);
   return input;

@@ -24,6 +24,7 @@ std::string count(int64_t value) {
 Table same_branch_table(const std::string& first, const std::string& second) {
   return Table({{first},
                 {second},
+                {"branch of most"},
                 {"pairs", kRight},
                 {"same branch", kRight},
                 {"by chance", kRight},
@@ -35,11 +36,13 @@ Table same_branch_table(const std::string& first, const std::string& second) {
 }
 
 std::vector<std::string> same_branch_row(const std::string& first, const std::string& second,
-                                         const Agreement& agreement, const std::optional<Agreement>& random) {
+                                         const char* most, const Agreement& agreement,
+                                         const std::optional<Agreement>& random) {
   return {first,
           second,
+          most,
           count(agreement.pairs),
-          figure(agreement.same.statistic, 6),
+          count(static_cast<int64_t>(agreement.same.statistic)),
           figure(agreement.same.null_mean),
           figure(agreement.same.p),
           figure(agreement.same_q),
@@ -132,10 +135,15 @@ std::string match_text(const MatchResult& result) {
     const auto add = [&](const std::string& name, const std::optional<Agreement>& agreement,
                          const std::optional<Agreement>& random) {
       if (!agreement) return;
-      same.row(same_branch_row(match.name, name, *agreement, random));
+      same.row(same_branch_row(match.name, name, "energy", *agreement, random));
       add_branches(branches, match.name, name, *agreement);
     };
-    for (const Pairing& pairing : match.pairings) add(pairing.name, pairing.agreement, pairing.random);
+    for (const Pairing& pairing : match.pairings) {
+      add(pairing.name, pairing.agreement, pairing.random);
+      if (!pairing.enriched) continue;
+      same.row(same_branch_row(match.name, pairing.name, "enrichment", *pairing.enriched,
+                               pairing.random_enriched));
+    }
     add("held on odd images", match.halves.agreement, std::nullopt);
   }
   text += "\n" + same.text() + "\n" + branches.text();
@@ -158,7 +166,8 @@ std::string joined_text(const JoinedResult& result) {
   Table same = same_branch_table("layer", "and layer"), branches = branch_table("layer", "and layer");
   for (const JoinedLayers& layers : result.between) {
     if (!layers.agreement) continue;
-    same.row(same_branch_row(layers.a, layers.b, *layers.agreement, layers.random));
+    same.row(same_branch_row(layers.a, layers.b, "energy", *layers.agreement, layers.random));
+    same.row(same_branch_row(layers.a, layers.b, "enrichment", *layers.enriched, layers.random_enriched));
     add_branches(branches, layers.a, layers.b, *layers.agreement);
   }
   if (same.empty()) return text + "branches are not compared: the layers have no two branches each\n";

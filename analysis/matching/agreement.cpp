@@ -141,6 +141,19 @@ BranchProfile random_profile(int64_t latents, std::span<const ChannelGroup> grou
   return branch_profile(dictionary.matrix(), groups, std::move(density));
 }
 
+BranchProfile by_enrichment(BranchProfile profile) {
+  for (size_t i = 0; i < profile.dominant.size(); ++i) {
+    if (profile.dominant[i] < 0) continue;
+    double best = -1;
+    for (size_t b = 0; b < profile.branches.size(); ++b) {
+      const double enrichment = profile.share[b][i] / profile.channels[b];
+      if (enrichment > best) profile.dominant[i] = static_cast<int32_t>(b);
+      best = std::max(best, enrichment);
+    }
+  }
+  return profile;
+}
+
 std::string incomparable(const BranchProfile& a, const BranchProfile& b) {
   for (const BranchProfile* side : {&a, &b}) {
     if (side->branches.size() < 2)

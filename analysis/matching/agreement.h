@@ -32,6 +32,10 @@ BranchProfile branch_profile(View<const float, 2> decoder, std::span<const Chann
 BranchProfile random_profile(int64_t latents, std::span<const ChannelGroup> groups,
                              std::vector<double> density, uint64_t seed);
 
+/// The same with `dominant` the branch of most enrichment, share over share of channels: by energy wide
+/// branches dominate nearly everything, a random dictionary included.
+BranchProfile by_enrichment(BranchProfile profile);
+
 /// One branch.
 struct BranchAgreement {
   std::string branch;

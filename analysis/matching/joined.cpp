@@ -115,8 +115,13 @@ class Joined {
     }
     const BranchProfile &left = result_.profiles[a], &right = result_.profiles[b];
     if (!incomparable(left, right).empty()) return layers;
-    layers.agreement = branch_agreement(layers.pairs, left, right, options_.rounds, options_.seed);
-    layers.random = branch_agreement(layers.pairs, random_a, random_b, options_.rounds, options_.seed);
+    const auto agreement = [&](const BranchProfile& one, const BranchProfile& other) {
+      return branch_agreement(layers.pairs, one, other, options_.rounds, options_.seed);
+    };
+    layers.agreement = agreement(left, right);
+    layers.random = agreement(random_a, random_b);
+    layers.enriched = agreement(by_enrichment(left), by_enrichment(right));
+    layers.random_enriched = agreement(by_enrichment(random_a), by_enrichment(random_b));
     return layers;
   }
 
@@ -128,7 +133,9 @@ class Joined {
 void correct_all(JoinedResult& result) {
   std::vector<Agreement*> agreements;
   for (JoinedLayers& layers : result.between) {
-    if (layers.agreement) agreements.push_back(&*layers.agreement);
+    for (std::optional<Agreement>* one : {&layers.agreement, &layers.enriched}) {
+      if (*one) agreements.push_back(&**one);
+    }
   }
   correct(agreements);
 }

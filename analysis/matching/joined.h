@@ -23,6 +23,7 @@ struct JoinedLayers {
   std::string a, b;
   std::vector<LatentPair> pairs = {};                    ///< similarity: the lesser of the two layers' shares
   std::optional<Agreement> agreement = {}, random = {};  ///< unset where a layer has one branch only
+  std::optional<Agreement> enriched = {}, random_enriched = {};  ///< the same by_enrichment()
 };
 
 struct JoinedResult {

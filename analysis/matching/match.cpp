@@ -69,6 +69,9 @@ class Matcher {
     for (Pairing& pairing : match.pairings) {
       pairing.agreement = agreement_of(pairing.pairs, a_.profile, b_.profile);
       pairing.random = agreement_of(pairing.pairs, a_.random, b_.random);
+      pairing.enriched = agreement_of(pairing.pairs, by_enrichment(a_.profile), by_enrichment(b_.profile));
+      pairing.random_enriched =
+          agreement_of(pairing.pairs, by_enrichment(a_.random), by_enrichment(b_.random));
     }
     match.halves = split(compare, images);
     return match;
@@ -135,7 +138,9 @@ void correct_all(MatchResult& result) {
   std::vector<Agreement*> agreements;
   for (SimilarityMatch& match : result.similarities) {
     for (Pairing& pairing : match.pairings) {
-      if (pairing.agreement) agreements.push_back(&*pairing.agreement);
+      for (std::optional<Agreement>* one : {&pairing.agreement, &pairing.enriched}) {
+        if (*one) agreements.push_back(&**one);
+      }
     }
     if (match.halves.agreement) agreements.push_back(&*match.halves.agreement);
   }
@@ -147,7 +152,9 @@ void check_sides(const MatchSide& a, const MatchSide& b, std::span<const int32_t
   if (images != b.codes->images())
     throw InputError(fmt::format("codes of {} images beside {}: the sides must have seen the same", images,
                                  b.codes->images()));
-  if (images < 4) throw InputError(fmt::format("{} images: at least 4 are needed to match features", images));
+  if (images < kLeastMatchImages)
+    throw InputError(
+        fmt::format("{} images: at least {} are needed to match features", images, kLeastMatchImages));
   if (!class_of.empty() && std::ssize(class_of) != images)
     throw ShapeError(fmt::format("{} classes for {} images", class_of.size(), images));
 }

@@ -32,7 +32,8 @@ struct MatchOptions {
 struct Pairing {
   std::string name;  ///< "mutual best", "one to one"
   std::vector<LatentPair> pairs = {};
-  std::optional<Agreement> agreement = {}, random = {};  ///< unset where branches cannot be compared
+  std::optional<Agreement> agreement = {}, random = {};          ///< unset where branches cannot be compared
+  std::optional<Agreement> enriched = {}, random_enriched = {};  ///< the same by_enrichment()
 };
 
 /// Pairs found on the images of even number, tried on those of odd number.
@@ -61,8 +62,12 @@ struct MatchResult {
   std::vector<SimilarityMatch> similarities = {};
 };
 
+/// Two halves of two images each.
+inline constexpr int64_t kLeastMatchImages = 4;
+
 /// class_of [images]: number of each image's class, -1 for none; empty: no labels. Same seed, same result for
-/// any number of threads. Throws InputError when the sides saw different images or there are fewer than two.
+/// any number of threads. Throws InputError when the sides saw different images or fewer than
+/// kLeastMatchImages.
 MatchResult match_codes(const MatchSide& a, const MatchSide& b, std::span<const int32_t> class_of,
                         const MatchOptions& options);
 

@@ -80,6 +80,13 @@ Json control_json(const std::optional<Agreement>& control) {
           {"counts", control->table}};
 }
 
+/// The same with each latent's most enriched branch in place of that of most energy.
+Json enriched_json(const std::optional<Agreement>& agreement, const std::optional<Agreement>& control) {
+  return {{"table", table_json(agreement)},
+          {"agreement", agreement_json(agreement)},
+          {"random_dictionary", control_json(control)}};
+}
+
 Json pair_json(const LatentPair& pair, const BranchProfile& a, const BranchProfile& b) {
   return {{"a", pair.a},
           {"b", pair.b},
@@ -107,7 +114,7 @@ Json halves_json(const SplitHalves& halves) {
           {"tested_on", "images of odd number"},
           {"threshold_even", number(halves.threshold_even)},
           {"threshold_odd", number(halves.threshold_odd)},
-          {"matched", halves.matched.size()},
+          {"pairs", halves.matched.size()},
           {"hold", halves.hold.size()},
           {"hold_share", number(static_cast<double>(halves.hold.size()) / matched)},
           {"still_best", halves.still_best},
@@ -129,7 +136,8 @@ Json pairing_json(const SimilarityMatch& match, const Pairing& pairing, const Ma
             {"median", number(median(similarities(pairing.pairs)))},
             {"table", table_json(pairing.agreement)},
             {"agreement", agreement_json(pairing.agreement)},
-            {"random_dictionary", control_json(pairing.random)}};
+            {"random_dictionary", control_json(pairing.random)},
+            {"enriched", enriched_json(pairing.enriched, pairing.random_enriched)}};
   // Halves are matched by mutual best only: the other pairing would repeat nearly the same pairs.
   json["split_halves"] = pairing.name == "mutual best" ? halves_json(match.halves) : Json(nullptr);
   json["pairs"] = std::move(pairs);
@@ -189,7 +197,8 @@ std::string joined_json(const JoinedResult& result, const std::string& about) {
                                {"features", layers.pairs.size()},
                                {"table", table_json(layers.agreement)},
                                {"agreement", agreement_json(layers.agreement)},
-                               {"random_dictionary", control_json(layers.random)}});
+                               {"random_dictionary", control_json(layers.random)},
+                               {"enriched", enriched_json(layers.enriched, layers.random_enriched)}});
   }
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -78,11 +78,9 @@ class Job {
     about["quantile"] = options_.quantile;
     about["null"] = "images of b shuffled";
     const std::string json = match_json(result, a, b, about.dump());
+    const std::string other_run = tap_file_name(fs::canonical(right.run).filename().string());
     const std::string partner =
-        input_.same_run
-            ? right.tap.folder
-            : fmt::format("{}.{}", tap_file_name(right.run.lexically_normal().filename().string()),
-                          right.tap.folder);
+        input_.same_run ? right.tap.folder : fmt::format("{}.{}", other_run, right.tap.folder);
     const fs::path file = write(left, "match-" + partner, k_of(pair.a, k), json, match_csv(result, a, b));
     print_title(fmt::format("{} and {}{}, k {} and {}: {} images, {} tokens, {} and {} live features",
                             left.tap.name, right.tap.name,
