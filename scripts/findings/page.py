@@ -42,7 +42,7 @@ def write(settings, results, path):
         match_section.other_ways(enriched, same, more[1]),
         sections.other_concepts(results),
         sections.neurons(results),
-        sections.limits(),
+        sections.limits(settings),
         steps_table(settings)
     ]
     runner.write_text(path, "\n".join(part for part in parts if part))
@@ -66,8 +66,20 @@ def head(settings, results):
         "# Findings\n\nWhat the autoencoders of InceptionV1 say about three claims of Bozoukov 2025 "
         "([arXiv 2504.11489](https://arxiv.org/abs/2504.11489)). Written by `scripts/findings.py`, not by hand:\n\n"
         "    scripts/findings.py --branchsae build/bin/branchsae --model googlenet.onnx "
-        "--images photos/ train-00{0..3}.tar \\\n        --work work/ --out docs/findings.md\n\n" + table(
-            ("", ""), rows))
+        "--images photos/ train-00{0..3}.tar \\\n        --work work/ --out docs/findings.md" +
+        "".join(f" {word}" for word in unusual(settings)) + "\n\n" + table(("", ""), rows))
+
+
+def unusual(settings):
+    """Options that were not the usual ones."""
+    usual = plan.Settings(settings.program, settings.model, settings.images, settings.work)
+    names = {"layers": "--layers", "ks": "--k", "full_ks": "--full-k", "match_ks": "--match-k",
+             "second_seed": "--second-seed", "tokens": "--tokens", "positions": "--positions", "batch": "--batch",
+             "joined_expansion": "--joined-expansion"}
+    for name, flag in names.items():
+        value = getattr(settings, name)
+        if value != getattr(usual, name):
+            yield f"{flag} {','.join(map(str, value)) or repr('')}" if isinstance(value, tuple) else f"{flag} {value}"
 
 
 def held_out_images(results):
@@ -103,25 +115,33 @@ def by_k(test):
     return "; ".join(parts)
 
 
+def tally(tests):
+    """How the cells of all tests of a claim speak."""
+    says = [cell.says for test in tests for cell in test.cells if cell.says != rules.OPEN]
+    if not says:
+        return ""
+    counts = [f"{says.count(one)} {one}" for one in (rules.FOR, rules.AGAINST, rules.NEITHER, rules.VOID)
+              if says.count(one)]
+    return f" ({len(says)} cells: {', '.join(counts)})"
+
+
 def summary(tests):
     """The claims' table: at the largest k, the paper's, with all k in one column."""
     rows = []
     for test in tests:
-        k = test.ks()[-1] if test.ks() else None
-        effect = test.pooled(k) if k else None
-        p = f"{probability(effect.p)} (n = {figure(effect.n)}; random effects over layers)" if effect else MISSING
-        rows.append((f"**{test.claim}** {test.text}", test.how, f"{test.effect} {with_interval(effect)}", p,
-                     test.correction, by_k(test), f"**{test.verdict()}**"))
+        effect = next((one for one in (test.pooled(k) for k in reversed(test.ks())) if one), None)
+        p = f"{probability(effect.p)} (n = {figure(effect.n)})" if effect else MISSING
+        rows.append((f"**{test.claim}**", test.how, f"{test.effect} {with_interval(effect)}", p, test.correction,
+                     by_k(test), f"**{test.verdict()}**"))
     text = "## The claims\n\n"
     for claim in dict.fromkeys(test.claim for test in tests):
-        of_claim = [test for test in tests if test.claim == claim]
-        text += f"- **{claim}**, {of_claim[0].text}: **{rules.together([t.verdict() for t in of_claim])}**.\n"
-    k = max((test.ks()[-1] for test in tests if test.ks()), default=None)
-    return (
-        text +
-        f"\nEffects with 95 % intervals at k = {k}, the layers' effects as one (DerSimonian and Laird); no effect "
-        "is AUROC 0.5, odds ratio 1. The cells behind the verdicts, layer by layer with their own q, are below.\n\n"
-        + table(("claim", "our test", "effect", "p", "q of a cell", "k: layers for / against", "verdict"), rows))
+        mine = [test for test in tests if test.claim == claim]
+        verdict = rules.together([test.verdict() for test in mine])
+        text += f"- **{claim}**, {mine[0].text}: **{verdict}**{tally(mine)}.\n"
+    return (text + "\nEffects with 95 % intervals and p are of the largest k that was measured, the layers' effects as one "
+            "(random effects of DerSimonian and Laird, z test); no effect is AUROC 0.5, odds ratio 1, r 0. The cells "
+            "behind the verdicts, layer by layer with their own q, are below.\n\n" +
+            table(("claim", "our test", "effect", "p", "q of a cell", "k: layers for / against", "verdict"), rows))
 
 
 def steps_table(settings):

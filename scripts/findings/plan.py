@@ -31,7 +31,8 @@ class Settings:
         return [tap for layer in self.layers for tap in (layer, *(f"{layer}.{b}" for b in BRANCHES))]
 
     def has_more_than_photos(self):
-        return bool(self.photos) and self.photos != self.images
+        """Whether anything is analysed over more images than the photos."""
+        return bool(self.photos) and self.photos != self.images and bool(self.full_ks)
 
     def pairs(self):
         return list(zip(self.layers, self.layers[1:]))

@@ -210,6 +210,7 @@ class Page(unittest.TestCase):
         self.assertEqual(self.verdict(text, "C4"), rules.MIXED)  # whole layers for it, the branches' own against it
         self.assertIn("0.70 [0.68, 0.72]", text)
         self.assertIn("commit 123", text)
+        self.assertIn("--out docs/findings.md --k 8,32\n", text)
         self.assertIn("| mixed4c | 32 | 0.250 | 3.0 % | 32.0 | 70.0 % / 65.0 % | 0.980 | 0.970 |", text)
         self.assertEqual(len(list((self.top / "docs/findings").glob("*.svg"))), 5)
 
