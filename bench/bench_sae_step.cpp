@@ -37,7 +37,6 @@ nlohmann::json phase_fields(SaeExecutor& sae, double tokens) {
   const SaeStepTimes phases = sae.take_times();
   return {{"encode_select", 1e9 * phases.encode_select / tokens},
           {"decode_gradient", 1e9 * phases.decode_gradient / tokens},
-          {"sort", 1e9 * phases.sort / tokens},
           {"update", 1e9 * phases.update / tokens}};
 }
 
@@ -145,7 +144,7 @@ void print_header(const nlohmann::json& first, const Meter& meter) {
       "{}\n{}\n             B/d/n        ms    tokens/s         p10        best   %GEMM  GFLOP/s  {}  "
       "gradient error\n",
       first["device"].get<std::string>(), first["kernels"].get<std::string>(),
-      meter.on_host() ? "  %FMA GFLOP/s  ns/token of one thread: encode, decode, sort, update"
+      meter.on_host() ? "  %FMA GFLOP/s  ns/token of one thread: encode, decode, update"
                         "  % of tiles dense, sparse, bf16, fixed"
                       : " %copy   GB/s");
 }
@@ -156,9 +155,9 @@ void print_row(const nlohmann::json& r) {
              number(r["tokens_per_s_best"]), number(r["percent_of_gemm"]), number(r["gemm_gflops"]));
   if (r.contains("thread_ns_per_token")) {
     const auto& ns = r["thread_ns_per_token"];
-    fmt::print("  {:>6.1f} {:>6.0f}  {:>6.0f} {:>6.0f} {:>6.0f} {:>6.0f}", number(r["percent_of_fma"]),
+    fmt::print("  {:>6.1f} {:>6.0f}  {:>6.0f} {:>6.0f} {:>6.0f}", number(r["percent_of_fma"]),
                number(r["fma_gflops"]), number(ns["encode_select"]), number(ns["decode_gradient"]),
-               number(ns["sort"]), number(ns["update"]));
+               number(ns["update"]));
     const auto& tiles = r["tiles"];
     fmt::print(" {:>4.0f} {:>4.0f} {:>4.0f} {:>4.0f}", 100 * number(tiles["dense"]),
                100 * number(tiles["sparse"]), 100 * number(tiles["bf16"]), 100 * number(tiles["fixed"]));

@@ -96,8 +96,7 @@ struct SaeStats {
 struct SaeStepTimes {
   double encode_select = 0;
   double decode_gradient = 0;  ///< includes adding to partial gradients, where a backend does that at once
-  double sort = 0;
-  double update = 0;  ///< summing of gradient rows and Adam
+  double update = 0;           ///< summing of gradient rows and Adam
 };
 
 /// Evaluation sums in unscaled units, double. Add over batches; formulas in model/sae_metrics.h.

@@ -53,11 +53,12 @@ LrSchedule parse_lr_schedule(std::string_view text) {
 }
 
 double auto_learning_rate(int64_t d, int64_t steps) {
-  constexpr double kNarrowRate = 2e-2, kNarrowWidth = 64, kExponent = 0.9;  // docs/training.md
-  constexpr double kSteps = 733;  // of the jobs they were measured on
-  const double by_width = std::min(1.0, std::pow(kNarrowWidth / static_cast<double>(d), kExponent));
+  constexpr double kNarrowRate = 2.5e-2, kNarrowWidth = 64;  // docs/training.md
+  constexpr double kSteps = 733, kLengthExponent = 1.1;      // the steps of the jobs they were measured on
+  const double by_width = std::min(1.0, kNarrowWidth / static_cast<double>(d));
   // How far rows travel decides how many latents end up too rare to fire: a longer job takes smaller steps.
-  const double by_length = steps > 0 ? std::min(1.0, kSteps / static_cast<double>(steps)) : 1.0;
+  const double by_length =
+      steps > 0 ? std::min(1.0, std::pow(kSteps / static_cast<double>(steps), kLengthExponent)) : 1.0;
   return kNarrowRate * by_width * by_length;
 }
 

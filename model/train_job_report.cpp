@@ -67,7 +67,7 @@ void TrainJob::split_step_times() {
       const SaeStepTimes times = tap.trainer->executor().take_times();
       sum.encode_select += times.encode_select;
       sum.decode_gradient += times.decode_gradient;
-      sum.update += times.sort + times.update;
+      sum.update += times.update;
     }
   }
   const double all = sum.encode_select + sum.decode_gradient + sum.update;

@@ -21,11 +21,11 @@ import contenders
 import end_to_end_part
 import environment
 import forward_part
-import report as report_files
 import rounds
 import sae_part
 import scaling_part
 from context import Context
+from results_file import ResultsFile
 
 PARTS = {"sae": sae_part, "forward": forward_part, "end-to-end": end_to_end_part, "scaling": scaling_part}
 USUAL = ("sae", "forward", "end-to-end")
@@ -151,8 +151,9 @@ def run_part(context, name):
         yield None
 
 
-def run_parts(context, names):
-    """All results, and whether all went well. What was measured before an interruption is kept."""
+def run_parts(context, names, so_far=lambda results: None):
+    """All results, and whether all went well. so_far(results) after each; what was measured before an interruption is
+    kept."""
     results = []
 
     def stop(*_):
@@ -164,18 +165,11 @@ def run_parts(context, names):
         for name in names:
             for result in run_part(context, name):
                 results.append(result)
+                so_far([result for result in results if result is not None])
     except KeyboardInterrupt:
         context.note("interrupted: what was left is missing")
         results.append(None)
     return [result for result in results if result is not None], None not in results
-
-
-def new_path(folder, stem):
-    """STEM.json that does not exist yet; the Markdown goes beside it."""
-    number = 1
-    while (path := folder / f"{stem}{f'-{number}' if number > 1 else ''}.json").exists():
-        number += 1
-    return path
 
 
 def shown(command, scratch):
@@ -190,17 +184,6 @@ def shown(command, scratch):
         return path.name
 
     return shlex.join(part(str(text)) for text in command)
-
-
-def write(options, report):
-    text = report_files.markdown(report)
-    print(text)
-    options.out.mkdir(parents=True, exist_ok=True)
-    name = environment.slug(options.name or report["machine"]["processor"]["name"])
-    path = new_path(options.out, f"{report['machine']['date']}-cpu-{name}")
-    path.write_text(json.dumps(report, indent=1) + "\n")
-    path.with_suffix(".md").write_text(text)
-    print(f"written: {path.with_suffix('.md')} and {path}", file=sys.stderr)
 
 
 def main(arguments=None):
@@ -218,11 +201,20 @@ def main(arguments=None):
                           [name for name in environment.LIBRARIES if name not in missing])
         for why in missing.values():
             context.note(f"left out: {why}")
-        results, well = run_parts(context, options.only)
-        command = ["python3", "bench/compare/run.py", *(sys.argv[1:] if arguments is None else arguments)]
-        write(options, {"machine": machine, "threads": options.threads, "rounds": options.rounds, "seconds":
-                        options.seconds, "command": shown(command, scratch), "results": results, "notes": context.notes,
-                        "commands": [shown(parts, scratch) for parts in context.commands]})
+        command = shown(["python3", "bench/compare/run.py", *(sys.argv[1:] if arguments is None else arguments)],
+                        scratch)
+        name = environment.slug(options.name or machine["processor"]["name"])
+        file = ResultsFile(options.out, f"{machine['date']}-cpu-{name}")
+
+        def write(results, finished=False):
+            return file.write({"machine": machine, "threads": options.threads, "rounds": options.rounds,
+                               "seconds": options.seconds, "command": command, "results": results,
+                               "notes": context.notes,
+                               "commands": [shown(parts, scratch) for parts in context.commands]}, finished)
+
+        results, well = run_parts(context, options.only, write)
+        print(write(results, finished=True))
+    print(f"written: {file.path.with_suffix('.md')} and {file.path}", file=sys.stderr)
     return 0 if well and results else 1
 
 

@@ -6,6 +6,7 @@ import contenders
 
 WIDTHS = (64, 128, 256, 528, 832)  # n = 16 d: 1,024 to 13,312
 BATCH = 2048
+MOST_RUNS = 2
 COUNTS = (1000, 5000, 20000)
 TAP, POSITIONS, TRAINED_SHARE = "mixed4c.5x5", 196, 0.9
 
@@ -15,7 +16,7 @@ def width_case(context, d):
     bench = contenders.Ours([context.program("bench_sae_step"), "--shape", f"{BATCH},{d},{n}", "--threads",
                              context.threads, "--seconds", context.seconds, "--json"], "tokens_per_s")
     context.command(bench.command)
-    rates = [bench.rate() for _ in range(1 if context.quick else 3)]
+    rates = [bench.rate() for _ in range(1 if context.quick else min(context.rounds, MOST_RUNS))]
     best = max(rates)
     return {"part": "scaling", "case": f"width {n}", "d": d, "n": n, "tokens_per_s": best,
             "gflops": 2e-9 * best * n * d, "gemm_gflops": max(result["gemm_gflops"] for result in bench.results),

@@ -83,7 +83,7 @@ def split(tokens):
 
 def learning_rate(d, step, steps):
     """docs/training.md: by width and length, warm-up, linear decay over the last fifth."""
-    peak = 0.02 * min(1.0, (64 / d) ** 0.9) * min(1.0, 733 / steps)
+    peak = 0.025 * min(1.0, 64 / d) * min(1.0, (733 / steps) ** 1.1)
     left = steps - step + 1
     return peak * min(1.0, step / max(1, min(WARMUP, steps // 5))) * min(1.0, left / max(1, round(0.2 * steps)))
 

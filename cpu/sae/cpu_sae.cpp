@@ -128,7 +128,7 @@ CpuSae::CpuSae(const SaeSpec& spec, int threads)
       last_fired_(layout_.n, "sae.last_fired") {
   const int64_t tiles = layout_.tiles(spec.max_batch), rows = spec.max_batch, n = layout_.n;
   const bool bf16 = kernels_.encode_pairs != nullptr;
-  for (int i = 0; i < threads_; ++i) work_.emplace_back(layout_, spec.k, spec.aux_k, bf16);
+  for (int i = 0; i < threads_; ++i) work_.emplace_back(layout_, spec.k, spec.aux_k, spec.tied, bf16);
   times_.resize(static_cast<size_t>(threads_));
   tile_sums_ = Array<TileSums>(tiles, "sae.tile_sums");
   tile_token_sums_ = Array<float>(tiles * layout_.d_padded, "sae.tile_sums");
@@ -140,10 +140,11 @@ CpuSae::CpuSae(const SaeSpec& spec, int threads)
     partial_fired_ = Array<uint8_t>(kPartials * n, "sae.partial_gradients");
   } else {
     const int64_t aux_rows = spec.aux_k > 0 ? rows : 0;
-    pairs_ = PairRows(rows, spec.k, aux_rows, spec.aux_k);
-    sort_ = GradientSort(n, pairs_.capacity(), threads_);
+    pairs_ = PairRows(rows, spec.k, aux_rows, spec.aux_k, layout_.range, layout_.ranges);
     slices_ = Array<float>(layout_.slices * (rows + aux_rows) * 2 * layout_.slice, "sae.residual_slices");
   }
+  bias_gradients_ = Array<float>(n, "sae.bias_gradients");
+  fired_ = Array<uint8_t>(n, "sae.fired");
   panel_b_pre_ = Array<float>(layout_.panels * layout_.d_padded, "sae.b_pre_partials");
   row_squares_ = Array<float>(layout_.n_padded() * layout_.slices, "sae.row_norms");
   if (bf16) row_roundings_ = Array<float>(layout_.n_padded() * layout_.slices, "sae.row_norms");
@@ -348,7 +349,6 @@ SaeStepTimes CpuSae::take_times() {
   for (SaeStepTimes& times : times_) {
     sum.encode_select += times.encode_select;
     sum.decode_gradient += times.decode_gradient;
-    sum.sort += times.sort;
     sum.update += times.update;
     times = {};
   }
@@ -369,8 +369,8 @@ EncodeCounts CpuSae::take_encode_counts() {
 }
 
 std::string CpuSae::description() const {
-  return fmt::format("{} gradient, {} or sparse encode by tile, {}, {} thread{}",
-                     layout_.scheme == GradientScheme::kScatter ? "scattered" : "sorted",
+  return fmt::format("gradient {}, {} or sparse encode by tile, {}, {} thread{}",
+                     layout_.scheme == GradientScheme::kScatter ? "scattered" : "by ranges",
                      kernels_.encode_pairs != nullptr ? "dense (screened in bf16)" : "dense",
                      isa_name(kernels_.isa), threads_, threads_ == 1 ? "" : "s");
 }
@@ -378,13 +378,14 @@ std::string CpuSae::description() const {
 int64_t CpuSae::memory_bytes() const {
   int64_t sum = parameters_.size_bytes() + moments_.size_bytes() + last_fired_.size_bytes();
   for (const TileWorkspace& work : work_) sum += work.size_bytes();
-  for (const Array<float>* array : {&tile_token_sums_, &tile_residual_sums_, &partial_, &partial_dec_,
-                                    &partial_b_enc_, &slices_, &panel_b_pre_, &row_squares_, &row_roundings_,
-                                    &b_pre_gradient_, &shifted_bias_, &dead_panels_, &dead_bias_}) {
+  for (const Array<float>* array :
+       {&tile_token_sums_, &tile_residual_sums_, &partial_, &partial_dec_, &partial_b_enc_, &slices_,
+        &bias_gradients_, &panel_b_pre_, &row_squares_, &row_roundings_, &b_pre_gradient_, &shifted_bias_,
+        &dead_panels_, &dead_bias_}) {
     sum += array->size_bytes();
   }
-  return sum + tile_sums_.size_bytes() + partial_fired_.size_bytes() + pairs_.size_bytes() +
-         sort_.size_bytes() + dead_.size_bytes() + dead_pairs_.size_bytes() + fixed_.size_bytes();
+  return sum + tile_sums_.size_bytes() + partial_fired_.size_bytes() + fired_.size_bytes() +
+         pairs_.size_bytes() + dead_.size_bytes() + dead_pairs_.size_bytes() + fixed_.size_bytes();
 }
 
 double thread_seconds() {

@@ -2,7 +2,7 @@
 /// The executor behind make_cpu_sae: parameters, work space, and the phases of a step.
 #include <vector>
 
-#include "cpu/sae/gradient_sort.h"
+#include "cpu/sae/pair_rows.h"
 #include "cpu/sae/sae_executor.h"
 #include "cpu/sae/tile.h"
 
@@ -76,6 +76,14 @@ class CpuSae final : public SaeExecutor {
     int64_t size() const { return tokens.shape[0]; }
   };
 
+  /// One slice of the rows of a panel, with its gradient.
+  struct Block {
+    int64_t first, count;   ///< latents
+    int64_t column, width;  ///< width with padding
+    int64_t slice;
+    float *gradient, *gradient_dec;  ///< [count, width]; tied: the latter null
+  };
+
   // cpu_sae.cpp
   void note_slow_k(int64_t k);
   void pack_block(int64_t panel, int64_t slice);
@@ -109,16 +117,21 @@ class CpuSae final : public SaeExecutor {
   void add_token_gradient(const SelectionBuffer& selection, int64_t row, int64_t pair_row, float factor,
                           int64_t partial, bool count_as_fired, TileWorkspace& work);
   void store_slices(int64_t pair_row, const float* r, const float* xc);
+  int64_t slice_rows() const { return spec_.max_batch * (spec_.aux_k > 0 ? 2 : 1); }
 
   // cpu_sae_update.cpp: gradient rows and Adam
   void update(const Batch& batch, const SaeStep& step, const GradientTarget* target);
-  void update_block(int64_t panel, int64_t slice, const Batch& batch, const AdamFactors& adam,
-                    const GradientTarget* target, TileWorkspace& work);
-  float latent_gradient(int64_t latent, int64_t slice, TileWorkspace& work);
-  bool latent_fired(int64_t latent, const Batch& batch);
-  float apply_row(int64_t latent, int64_t slice, const AdamFactors& adam, TileWorkspace& work);
-  void update_biases(int64_t panel, const float* gradients, const uint8_t* fired, const Batch& batch,
-                     const AdamFactors& adam);
+  void sum_biases(int64_t range, const Batch& batch);
+  void sum_partial_biases(int64_t first, int64_t count);
+  void sum_rows(int64_t range, int64_t slice, const Batch& batch, TileWorkspace& work);
+  template <class Body>
+  void for_each_block(int64_t range, int64_t slice, TileWorkspace& work, const Body& body);
+  void update_block(const Block& block, const Batch& batch, const AdamFactors& adam,
+                    const GradientTarget* target);
+  void apply_rows(const Block& block, const AdamFactors& adam, float* b_pre_sums);
+  void update_rows(const UpdateRows& update, float* gradient, bool unit_norm) const;
+  void copy_gradient(const Block& block, float* b_pre_sums, const GradientTarget& target);
+  void update_biases(const Block& block, const Batch& batch, const AdamFactors& adam);
   void pre_bias_gradient(const Batch& batch, float* gradient) const;
   void finish(const Batch& batch, const SaeStep& step);
   SaeStats batch_stats(const Batch& batch) const;
@@ -157,10 +170,11 @@ class CpuSae final : public SaeExecutor {
   Array<float> partial_, partial_dec_;  ///< [kPartials, n, d_padded]
   Array<float> partial_b_enc_;          ///< [kPartials, n]
   Array<uint8_t> partial_fired_;        ///< [kPartials, n]
-  // Sorted scheme.
+  // Ranges scheme.
   PairRows pairs_;
-  GradientSort sort_;
   Array<float> slices_;          ///< [slices][rows][r | xc]
+  Array<float> bias_gradients_;  ///< [n] db_enc
+  Array<uint8_t> fired_;         ///< [n] in the present batch
   Array<float> panel_b_pre_;     ///< [panels, d_padded] sum_i db_enc_i W_i of the panel
   Array<float> b_pre_gradient_;  ///< [d_padded]
   // AuxK.

@@ -219,14 +219,8 @@ void CpuSae::add_token_gradient(const SelectionBuffer& selection, int64_t row, i
   const float* z = selection.values(row);
   const float* xc = work.xc.data() + row * layout_.x_stride;
   const float* r = work.r.data() + row * layout_.x_stride;
-  if (layout_.scheme == GradientScheme::kSorted) {
-    const int64_t offset = pairs_.offset(pair_row);
-    for (int64_t i = 0; i < count; ++i) {
-      pairs_.latents[offset + i] = indices[i];
-      pairs_.zc[offset + i] = factor * z[i];
-      pairs_.g[offset + i] = factor * work.g[i];
-    }
-    pairs_.counts[pair_row] = static_cast<int32_t>(count);
+  if (layout_.scheme == GradientScheme::kRanges) {
+    pairs_.put(pair_row, indices, count, z, work.g.data(), factor);
     store_slices(pair_row, r, xc);
     return;
   }
@@ -243,7 +237,7 @@ void CpuSae::add_token_gradient(const SelectionBuffer& selection, int64_t row, i
 }
 
 void CpuSae::store_slices(int64_t pair_row, const float* r, const float* xc) {
-  const int64_t rows = spec_.max_batch * (spec_.aux_k > 0 ? 2 : 1), slice = layout_.slice;
+  const int64_t rows = slice_rows(), slice = layout_.slice;
   for (int64_t s = 0; s < layout_.slices; ++s) {
     float* target = slices_.data() + (s * rows + pair_row) * 2 * slice;
     std::copy_n(r + layout_.slice_begin(s), layout_.slice_width(s), target);

@@ -11,16 +11,6 @@
 namespace branchsae::cpu {
 namespace {
 
-// Cost of updating one row's slice, in pairs summed.
-constexpr int64_t kUpdateCost = 12;
-// Rows whose slices are fetched ahead: slices of a row-major W are too short for the processor's own
-// prefetching.
-constexpr int64_t kRowsAhead = 8;
-
-void prefetch(const float* data, int64_t count) {
-  for (int64_t j = 0; j < count; j += kLanes) __builtin_prefetch(data + j, 1, 2);
-}
-
 AdamFactors adam_factors(const SaeStep& step) {
   const double bias1 = 1.0 - std::pow(static_cast<double>(step.beta1), static_cast<double>(step.adam_step));
   const double bias2 = 1.0 - std::pow(static_cast<double>(step.beta2), static_cast<double>(step.adam_step));
@@ -48,133 +38,179 @@ void normalise(float* row, int64_t count) {
   for (int64_t j = 0; j < count; ++j) row[j] *= factor;
 }
 
+// Calls body(i) for every pair, token after token.
+template <class Body>
+void for_each_pair(const RangePairs& pairs, const Body& body) {
+  for (int64_t t = 0; t < pairs.tokens; ++t) {
+    const int32_t* bounds = pairs.bounds + t * pairs.bounds_stride;
+    const int64_t first = t * pairs.stride;
+    for (int64_t i = first + bounds[0]; i < first + bounds[1]; ++i) body(i);
+  }
+}
+
 }  // namespace
 
-// Blocks are one panel of one slice, ordered by slice so that a thread stays in few slices; the split among
-// threads follows the work and does not change the result.
+// Calls body(block) for the panels of a range, whose gradients lie one after the other.
+template <class Body>
+void CpuSae::for_each_block(int64_t range, int64_t slice, TileWorkspace& work, const Body& body) {
+  const int64_t begin = range * layout_.range, end = begin + layout_.range_latents(range);
+  const int64_t width = layout_.slice_width(slice);
+  for (int64_t first = begin; first < end; first += kPanel) {
+    const int64_t offset = (first - begin) * width;
+    body({first, std::min(kPanel, end - first), layout_.slice_begin(slice), width, slice,
+          work.gradient.data() + offset, spec_.tied ? nullptr : work.gradient_dec.data() + offset});
+  }
+}
+
+// Tasks are ranges of one slice after the other; which thread takes one does not change the result, since
+// every sum runs over the tokens in order.
 void CpuSae::update(const Batch& batch, const SaeStep& step, const GradientTarget* target) {
-  const bool sorted = layout_.scheme == GradientScheme::kSorted;
-  const int64_t aux_rows = dead_count_ > 0 ? batch.size() : 0;
   const AdamFactors adam = adam_factors(step);
+  const int64_t tasks = layout_.ranges * layout_.slices;
 #pragma omp parallel num_threads(threads_)
   {
-    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    const auto thread = static_cast<size_t>(omp_get_thread_num());
+    TileWorkspace& work = work_[thread];
     FlushDenormals flush;
-    SaeStepTimes& times = times_[static_cast<size_t>(thread)];
-    double start = thread_seconds();
-    if (sorted) {
-      sort_.run(pairs_, batch.size(), spec_.max_batch, aux_rows, thread, threads);
-      times.sort += thread_seconds() - start;
-      start = thread_seconds();
+    const double start = thread_seconds();
+#pragma omp for schedule(static)
+    for (int64_t range = 0; range < layout_.ranges; ++range) sum_biases(range, batch);
+#pragma omp for schedule(dynamic, 1) nowait
+    for (int64_t task = 0; task < tasks; ++task) {
+      const int64_t slice = task / layout_.ranges, range = task % layout_.ranges;
+      sum_rows(range, slice, batch, work);
+      for_each_block(range, slice, work,
+                     [&](const Block& block) { update_block(block, batch, adam, target); });
     }
-    const auto cost_before = [&](int64_t panel) {
-      const int64_t latent = std::min(panel * kPanel, spec_.n);
-      return kUpdateCost * latent + (sorted ? sort_.begin(latent) - sort_.begin(0) : 0);
-    };
-    const int64_t slice_cost = cost_before(layout_.panels), cost = slice_cost * layout_.slices;
-    const int64_t begin = cost * thread / threads, end = cost * (thread + 1) / threads;
-    for (int64_t s = 0; s < layout_.slices; ++s) {
-      for (int64_t q = 0; q < layout_.panels; ++q) {
-        const int64_t position = s * slice_cost + cost_before(q);
-        if (position < begin || position >= end) continue;
-        update_block(q, s, batch, adam, target, work_[static_cast<size_t>(thread)]);
-      }
-    }
-    times.update += thread_seconds() - start;
+    times_[thread].update += thread_seconds() - start;
   }
 }
 
-void CpuSae::update_block(int64_t panel, int64_t slice, const Batch& batch, const AdamFactors& adam,
-                          const GradientTarget* target, TileWorkspace& work) {
-  const int64_t first = panel * kPanel, count = std::min(kPanel, spec_.n - first);
-  const int64_t column = layout_.slice_begin(slice), width = layout_.slice_width(slice);
-  float* b_pre_sums = panel_b_pre_.data() + panel * layout_.d_padded + column;
-  std::fill_n(b_pre_sums, width, 0.0F);
-  alignas(64) float bias_gradients[kPanel] = {};
-  uint8_t fired[kPanel] = {};
-  float* squares = row_squares_.data() + slice * layout_.n_padded() + first;
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t latent = first + i, ahead = std::min(latent + kRowsAhead, spec_.n - 1);
-    prefetch(parameters_.w.data() + ahead * layout_.d_padded + column, width);
-    if (!spec_.tied) prefetch(parameters_.w_dec.data() + ahead * layout_.d_padded + column, width);
-    bias_gradients[i] = latent_gradient(latent, slice, work);
-    if (slice == 0) fired[i] = latent_fired(latent, batch) ? 1 : 0;
-    kernels_.add_scaled(bias_gradients[i], parameters_.w.data() + latent * layout_.d_padded + column,
-                        b_pre_sums, width);
-    if (target == nullptr) {
-      squares[i] = apply_row(latent, slice, adam, work);
-      continue;
+// db_enc of a range, before any slice asks for it, and which of its latents fired.
+void CpuSae::sum_biases(int64_t range, const Batch& batch) {
+  const int64_t first = range * layout_.range, count = layout_.range_latents(range);
+  std::fill_n(bias_gradients_.data() + first, count, 0.0F);
+  std::fill_n(fired_.data() + first, count, uint8_t{0});
+  if (layout_.scheme == GradientScheme::kScatter) return sum_partial_biases(first, count);
+  const RangePairs pairs = pairs_.of_range(range, 0, batch.size());
+  for_each_pair(pairs, [&](int64_t i) {
+    bias_gradients_[pairs.latents[i]] += pairs.g[i];
+    fired_[pairs.latents[i]] = 1;
+  });
+  if (dead_count_ == 0) return;
+  const RangePairs aux =
+      pairs_.of_range(range, spec_.max_batch, batch.size());  // these do not count as firing
+  for_each_pair(aux, [&](int64_t i) { bias_gradients_[aux.latents[i]] += aux.g[i]; });
+}
+
+void CpuSae::sum_partial_biases(int64_t first, int64_t count) {
+  for (int64_t q = 0; q < kPartials; ++q) {
+    for (int64_t i = first; i < first + count; ++i) {
+      bias_gradients_[i] += std::exchange(partial_b_enc_[q * spec_.n + i], 0.0F);
+      fired_[i] |= std::exchange(partial_fired_[q * spec_.n + i], uint8_t{0});
     }
-    const int64_t real = std::min(width, layout_.d - column), offset = latent * layout_.d + column;
-    std::copy_n(work.gradient.data(), real, target->w + offset);
-    if (target->w_dec != nullptr) std::copy_n(work.gradient_dec.data(), real, target->w_dec + offset);
   }
-  if (target != nullptr) {
-    if (slice == 0) std::copy_n(bias_gradients, count, target->b_enc + first);
+}
+
+// One slice of the gradient of a range's rows into work.gradient (and gradient_dec).
+void CpuSae::sum_rows(int64_t range, int64_t slice, const Batch& batch, TileWorkspace& work) {
+  const int64_t width = layout_.slice_width(slice), size = layout_.range_latents(range) * width;
+  float* dec = spec_.tied ? nullptr : work.gradient_dec.data();
+  if (layout_.scheme == GradientScheme::kScatter) {
+    const int64_t row = range * layout_.range * width, stride = spec_.n * width;
+    kernels_.sum_partials(partial_.data() + row, stride, kPartials, size, work.gradient.data());
+    if (dec != nullptr) kernels_.sum_partials(partial_dec_.data() + row, stride, kPartials, size, dec);
     return;
   }
-  pack_block(panel, slice);
-  if (slice == 0) update_biases(panel, bias_gradients, fired, batch, adam);
+  std::fill_n(work.gradient.data(), size, 0.0F);
+  if (dec != nullptr) std::fill_n(dec, size, 0.0F);
+  const auto add = [&](int64_t first_row) {
+    const float* rows = slices_.data() + (slice * slice_rows() + first_row) * 2 * layout_.slice;
+    kernels_.add_pairs({pairs_.of_range(range, first_row, batch.size()), rows, layout_.slice, width,
+                        work.gradient.data(), dec});
+  };
+  add(0);
+  if (dead_count_ > 0) add(spec_.max_batch);
 }
 
-// One slice of the gradient of a latent's rows into work.gradient (and gradient_dec); returns its db_enc.
-float CpuSae::latent_gradient(int64_t latent, int64_t slice, TileWorkspace& work) {
-  float* dec = spec_.tied ? nullptr : work.gradient_dec.data();
-  if (layout_.scheme == GradientScheme::kSorted) {
-    const int64_t rows = spec_.max_batch * (spec_.aux_k > 0 ? 2 : 1);
-    return kernels_.sum_pairs({sort_.begin(latent), sort_.count(latent),
-                               slices_.data() + slice * rows * 2 * layout_.slice, layout_.slice,
-                               layout_.slice_width(slice), work.gradient.data(), dec});
+void CpuSae::update_block(const Block& block, const Batch& batch, const AdamFactors& adam,
+                          const GradientTarget* target) {
+  float* b_pre_sums = panel_b_pre_.data() + block.first / kPanel * layout_.d_padded + block.column;
+  std::fill_n(b_pre_sums, block.width, 0.0F);
+  if (target != nullptr) return copy_gradient(block, b_pre_sums, *target);
+  apply_rows(block, adam, b_pre_sums);
+  pack_block(block.first / kPanel, block.slice);
+  if (block.slice == 0) update_biases(block, batch, adam);
+}
+
+// Adam on the rows of a block.
+void CpuSae::apply_rows(const Block& block, const AdamFactors& adam, float* b_pre_sums) {
+  const int64_t moment = layout_.moment_offset(block.slice, block.first);
+  const int64_t offset = block.first * layout_.d_padded + block.column;
+  float* squares = row_squares_.data() + block.slice * layout_.n_padded() + block.first;
+  UpdateRows encoder{block.gradient,
+                     block.count,
+                     block.width,
+                     parameters_.w.data() + offset,
+                     layout_.d_padded,
+                     moments_.m_w.data() + moment,
+                     moments_.v_w.data() + moment,
+                     bias_gradients_.data() + block.first,
+                     b_pre_sums,
+                     squares,
+                     adam};
+  update_rows(encoder, block.gradient, spec_.tied && spec_.unit_norm);
+  if (spec_.tied) return;
+  alignas(64) float unused[kPanel];
+  const UpdateRows decoder{block.gradient_dec,
+                           block.count,
+                           block.width,
+                           parameters_.w_dec.data() + offset,
+                           layout_.d_padded,
+                           moments_.m_w_dec.data() + moment,
+                           moments_.v_w_dec.data() + moment,
+                           nullptr,
+                           nullptr,
+                           unused,
+                           adam};
+  update_rows(decoder, block.gradient_dec, spec_.unit_norm);
+}
+
+// `gradient` is that of `update`, which may be changed.
+void CpuSae::update_rows(const UpdateRows& update, float* gradient, bool unit_norm) const {
+  if (unit_norm) {
+    for (int64_t i = 0; i < update.rows; ++i)
+      project(gradient + i * update.width, update.w + i * update.w_stride, update.width);
   }
-  const int64_t row = latent * layout_.d_padded, stride = spec_.n * layout_.d_padded;
-  kernels_.sum_partials(partial_.data() + row, stride, kPartials, layout_.d_padded, work.gradient.data());
-  if (dec != nullptr)
-    kernels_.sum_partials(partial_dec_.data() + row, stride, kPartials, layout_.d_padded, dec);
-  float sum = 0;
-  for (int64_t q = 0; q < kPartials; ++q) sum += std::exchange(partial_b_enc_[q * spec_.n + latent], 0.0F);
-  return sum;
-}
-
-bool CpuSae::latent_fired(int64_t latent, const Batch& batch) {
-  if (layout_.scheme == GradientScheme::kSorted) {
-    // Pairs of AuxK come after those of the tokens themselves and do not count.
-    return sort_.count(latent) > 0 && sort_.begin(latent)->token < batch.size();
+  kernels_.update_rows(update);
+  if (!unit_norm) return;
+  for (int64_t i = 0; i < update.rows; ++i) {
+    normalise(update.w + i * update.w_stride, update.width);
+    update.squares[i] = 1.0F;
   }
-  bool fired = false;
-  for (int64_t q = 0; q < kPartials; ++q)
-    fired = std::exchange(partial_fired_[q * spec_.n + latent], uint8_t{0}) != 0 || fired;
-  return fired;
 }
 
-// Adam on one slice of one latent's rows; returns the sum of squares of the new encoder weights.
-float CpuSae::apply_row(int64_t latent, int64_t slice, const AdamFactors& adam, TileWorkspace& work) {
-  const int64_t width = layout_.slice_width(slice), moment = layout_.moment_offset(slice, latent);
-  const int64_t offset = latent * layout_.d_padded + layout_.slice_begin(slice);
-  float* w = parameters_.w.data() + offset;
-  if (spec_.tied && spec_.unit_norm) project(work.gradient.data(), w, width);
-  float squares = kernels_.update_weights(
-      {work.gradient.data(), w, moments_.m_w.data() + moment, moments_.v_w.data() + moment, width, adam});
-  if (spec_.tied) {
-    if (!spec_.unit_norm) return squares;
-    normalise(w, width);
-    return 1.0F;
+void CpuSae::copy_gradient(const Block& block, float* b_pre_sums, const GradientTarget& target) {
+  const int64_t real = std::min(block.width, layout_.d - block.column);
+  for (int64_t i = 0; i < block.count; ++i) {
+    const int64_t latent = block.first + i, offset = latent * layout_.d + block.column;
+    kernels_.add_scaled(bias_gradients_[latent],
+                        parameters_.w.data() + latent * layout_.d_padded + block.column, b_pre_sums,
+                        block.width);
+    std::copy_n(block.gradient + i * block.width, real, target.w + offset);
+    if (target.w_dec != nullptr)
+      std::copy_n(block.gradient_dec + i * block.width, real, target.w_dec + offset);
+    if (block.slice == 0) target.b_enc[latent] = bias_gradients_[latent];
   }
-  float* w_dec = parameters_.w_dec.data() + offset;
-  if (spec_.unit_norm) project(work.gradient_dec.data(), w_dec, width);
-  kernels_.update_weights({work.gradient_dec.data(), w_dec, moments_.m_w_dec.data() + moment,
-                           moments_.v_w_dec.data() + moment, width, adam});
-  if (spec_.unit_norm) normalise(w_dec, width);
-  return squares;
 }
 
-void CpuSae::update_biases(int64_t panel, const float* gradients, const uint8_t* fired, const Batch& batch,
-                           const AdamFactors& adam) {
-  const int64_t first = panel * kPanel, count = std::min(kPanel, spec_.n - first);
-  kernels_.update_weights({gradients, parameters_.b_enc.data() + first, moments_.m_b_enc.data() + first,
-                           moments_.v_b_enc.data() + first, count, adam});
-  const int64_t now = tokens_seen_ + batch.size();
-  for (int64_t i = 0; i < count; ++i) {
-    if (fired[i] != 0) last_fired_[first + i] = now;
+void CpuSae::update_biases(const Block& block, const Batch& batch, const AdamFactors& adam) {
+  const int64_t first = block.first, now = tokens_seen_ + batch.size();
+  kernels_.update_weights({bias_gradients_.data() + first, parameters_.b_enc.data() + first,
+                           moments_.m_b_enc.data() + first, moments_.v_b_enc.data() + first, block.count,
+                           adam});
+  for (int64_t i = first; i < first + block.count; ++i) {
+    if (fired_[i] != 0) last_fired_[i] = now;
   }
 }
 

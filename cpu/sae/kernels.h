@@ -262,21 +262,26 @@ struct LearnToken {
   float* b_enc;     ///< [n] += g_i
 };
 
-/// One selected (token, latent) pair, sorted by latent.
-struct Pair {
-  int32_t token;
-  float zc, g;
+/// Selected (token, latent) pairs of one range of latents.
+struct RangePairs {
+  int64_t tokens;
+  const int32_t* bounds;  ///< [tokens, bounds_stride] the first two: pairs of the token from here to there
+  int64_t bounds_stride;
+  const int32_t* latents;  ///< [tokens, stride], distinct
+  const float *zc, *g;     ///< [tokens, stride]
+  int64_t stride;
+  int64_t first_latent;  ///< of the range
 };
 
-/// One slice of one gradient row: sum over pairs of zc r + g xc (tied), or g xc and zc r apart.
-struct SumPairs {
-  const Pair* pairs;
-  int64_t count;
+/// Adds the pairs of a range to one slice of the rows of its gradient, token after token: tied rows get
+/// zc r + g xc; untied, rows g xc and rows_dec zc r.
+struct AddPairs {
+  RangePairs pairs;
   const float* slice;    ///< [tokens][r: width | xc: width], row stride 2 * slice_stride
   int64_t slice_stride;  ///< xc starts here
   int64_t width;         ///< multiple of kLanes
-  float* gradient;       ///< [width] (out)
-  float* gradient_dec;   ///< [width] (out); null: tied
+  float* rows;           ///< [range, width]
+  float* rows_dec;       ///< [range, width]; null: tied
 };
 
 /// Factors of one Adam step; Kingma and Ba 2015, arXiv:1412.6980.
@@ -291,6 +296,19 @@ struct UpdateWeights {
   const float* gradient;
   float *w, *m, *v;
   int64_t count;
+  AdamFactors adam;
+};
+
+/// Adam on one slice of consecutive rows of W; on the way, what their biases add to the gradient of b_pre.
+struct UpdateRows {
+  const float* gradient;  ///< [rows, width]
+  int64_t rows, width;    ///< width: multiple of kLanes
+  float* w;
+  int64_t w_stride;
+  float *m, *v;                 ///< [rows, width]
+  const float* bias_gradients;  ///< [rows]; null: not wanted
+  float* b_pre_sums;            ///< [width] += bias_gradient_i W_i, of W before the update
+  float* squares;               ///< [rows] sum w^2 after the update (out)
   AdamFactors adam;
 };
 
@@ -327,14 +345,13 @@ struct SaeKernels {
   void (*scatter_token)(const ScatterToken&);
   /// Returns |r|^2. Null: this level has too few registers to gain by it.
   float (*learn_token)(const LearnToken&);
-  /// Returns sum g.
-  float (*sum_pairs)(const SumPairs&);
+  void (*add_pairs)(const AddPairs&);
   /// target[i] = sum over the partials, in order, and zeroes them. partials[p * stride + i].
   void (*sum_partials)(float* partials, int64_t stride, int64_t partials_count, int64_t width, float* target);
   /// y += a x
   void (*add_scaled)(float a, const float* x, float* y, int64_t width);
-  /// Returns sum w^2 after the step.
-  float (*update_weights)(const UpdateWeights&);
+  void (*update_weights)(const UpdateWeights&);
+  void (*update_rows)(const UpdateRows&);
   void (*pack_panel)(const PackPanel&);
 };
 

@@ -73,20 +73,20 @@ void scatter_token(const ScatterToken& a) {
   }
 }
 
-float sum_pairs(const SumPairs& a) {
-  float* dec = a.gradient_dec == nullptr ? a.gradient : a.gradient_dec;
-  std::fill_n(a.gradient, a.width, 0.0F);
-  std::fill_n(dec, a.width, 0.0F);
-  float sum = 0;
-  for (int64_t i = 0; i < a.count; ++i) {
-    const Pair& pair = a.pairs[i];
-    const float* r = a.slice + pair.token * 2 * a.slice_stride;
+void add_pairs(const AddPairs& a) {
+  const RangePairs& p = a.pairs;
+  for (int64_t t = 0; t < p.tokens; ++t) {
+    const float* r = a.slice + t * 2 * a.slice_stride;
     const float* xc = r + a.slice_stride;
-    for (int64_t j = 0; j < a.width; ++j) dec[j] += pair.zc * r[j];
-    for (int64_t j = 0; j < a.width; ++j) a.gradient[j] += pair.g * xc[j];
-    sum += pair.g;
+    const int32_t* bounds = p.bounds + t * p.bounds_stride;
+    for (int64_t i = t * p.stride + bounds[0]; i < t * p.stride + bounds[1]; ++i) {
+      const int64_t offset = (p.latents[i] - p.first_latent) * a.width;
+      float* row = a.rows + offset;
+      float* row_dec = a.rows_dec == nullptr ? row : a.rows_dec + offset;
+      for (int64_t j = 0; j < a.width; ++j) row[j] += p.g[i] * xc[j];
+      for (int64_t j = 0; j < a.width; ++j) row_dec[j] += p.zc[i] * r[j];
+    }
   }
-  return sum;
 }
 
 void sum_partials(float* partials, int64_t stride, int64_t count, int64_t width, float* target) {
@@ -100,19 +100,31 @@ void add_scaled(float a, const float* x, float* y, int64_t width) {
   for (int64_t j = 0; j < width; ++j) y[j] += a * x[j];
 }
 
-float update_weights(const UpdateWeights& a) {
-  const AdamFactors& f = a.adam;
-  float squares = 0;
-  for (int64_t j = 0; j < a.count; ++j) {
-    const float gradient = a.gradient[j];
-    a.m[j] = f.beta1 * a.m[j] + (1 - f.beta1) * gradient;
-    a.v[j] = f.beta2 * a.v[j] + (1 - f.beta2) * gradient * gradient;
-    // 0 / 0 is 0 when epsilon is 0.
-    const float divisor = std::max(std::sqrt(a.v[j] * f.inverse_bias2) + f.epsilon, FLT_MIN);
-    a.w[j] -= f.step_size * a.m[j] / divisor;
-    squares += a.w[j] * a.w[j];
+// Returns w after the step.
+float adam_step(const AdamFactors& f, float gradient, float w, float& m, float& v) {
+  m = f.beta1 * m + (1 - f.beta1) * gradient;
+  v = f.beta2 * v + (1 - f.beta2) * gradient * gradient;
+  // 0 / 0 is 0 when epsilon is 0.
+  const float divisor = std::max(std::sqrt(v * f.inverse_bias2) + f.epsilon, FLT_MIN);
+  return w - f.step_size * m / divisor;
+}
+
+void update_weights(const UpdateWeights& a) {
+  for (int64_t j = 0; j < a.count; ++j) a.w[j] = adam_step(a.adam, a.gradient[j], a.w[j], a.m[j], a.v[j]);
+}
+
+void update_rows(const UpdateRows& a) {
+  for (int64_t i = 0; i < a.rows; ++i) {
+    float* w = a.w + i * a.w_stride;
+    float squares = 0;
+    for (int64_t j = 0; j < a.width; ++j) {
+      if (a.bias_gradients != nullptr) a.b_pre_sums[j] += a.bias_gradients[i] * w[j];
+      const int64_t at = i * a.width + j;
+      w[j] = adam_step(a.adam, a.gradient[at], w[j], a.m[at], a.v[at]);
+      squares += w[j] * w[j];
+    }
+    a.squares[i] = squares;
   }
-  return squares;
 }
 
 void pack_panel(const PackPanel& a) {
@@ -140,10 +152,11 @@ const SaeKernels& plain_kernels() {
                                 .decode_token = decode_token,
                                 .scatter_token = scatter_token,
                                 .learn_token = nullptr,
-                                .sum_pairs = sum_pairs,
+                                .add_pairs = add_pairs,
                                 .sum_partials = sum_partials,
                                 .add_scaled = add_scaled,
                                 .update_weights = update_weights,
+                                .update_rows = update_rows,
                                 .pack_panel = pack_panel};
   return table;
 }

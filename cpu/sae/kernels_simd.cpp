@@ -45,10 +45,11 @@ const SaeKernels& table() {
                                   .decode_token = decode_token,
                                   .scatter_token = scatter_token,
                                   .learn_token = kN == 16 ? learn_token : nullptr,
-                                  .sum_pairs = sum_pairs,
+                                  .add_pairs = add_pairs,
                                   .sum_partials = sum_partials,
                                   .add_scaled = add_scaled,
                                   .update_weights = update_weights,
+                                  .update_rows = update_rows,
                                   .pack_panel = pack_panel};
   return kernels;
 }

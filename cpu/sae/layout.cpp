@@ -5,16 +5,14 @@ namespace {
 
 // A partial gradient beside the weights has to stay in an L2 cache of 1-2 MiB for scattering to pay.
 constexpr int64_t kScatterBytes = int64_t{512} << 10;
-// One slice of residuals and tokens of a whole batch.
-constexpr int64_t kSliceBytes = int64_t{1} << 20;
-constexpr int64_t kWidestSlice = 48;
+// Of residual and token in registers.
+constexpr int64_t kWidestSlice = 64;
+// One slice of the gradients of a range of latents: beside what streams by, it has to stay in an L2 cache.
+constexpr int64_t kRangeBytes = int64_t{128} << 10;
 
-int64_t slice_columns(const SaeSpec& spec, int64_t d_padded) {
-  const int64_t rows = spec.max_batch * (spec.aux_k > 0 ? 2 : 1);
-  const int64_t fitting = kSliceBytes / (8 * rows) / kLanes * kLanes;
-  const int64_t widest = std::clamp(fitting, kLanes, kWidestSlice);
-  // Equal slices rather than wide ones and a rest.
-  return round_up(divide_up(d_padded, divide_up(d_padded, widest)), kLanes);
+// Equal slices rather than wide ones and a rest.
+int64_t slice_columns(int64_t d_padded) {
+  return round_up(divide_up(d_padded, divide_up(d_padded, kWidestSlice)), kLanes);
 }
 
 }  // namespace
@@ -25,11 +23,15 @@ SaeLayout::SaeLayout(const SaeSpec& spec) : d(spec.d), n(spec.n) {
   tile = d <= 64 ? 48 : 96;
   x_stride = d_padded + kLanes;  // again against rows that collide in L1
   const int64_t gradient_bytes = n * d_padded * 4 * (spec.tied ? 1 : 2);
-  scheme = gradient_bytes <= kScatterBytes ? GradientScheme::kScatter : GradientScheme::kSorted;
+  scheme = gradient_bytes <= kScatterBytes ? GradientScheme::kScatter : GradientScheme::kRanges;
   // The projection of unit rows needs the whole row of the gradient at once.
   const bool whole_rows = scheme == GradientScheme::kScatter || spec.unit_norm;
-  slice = whole_rows ? d_padded : slice_columns(spec, d_padded);
+  slice = whole_rows ? d_padded : slice_columns(d_padded);
   slices = divide_up(d_padded, slice);
+  const int64_t row_bytes = slice * 4 * (spec.tied ? 1 : 2);
+  range = std::min(std::max(kRangeBytes / row_bytes / kPanel, int64_t{1}) * kPanel, n_padded());
+  if (scheme == GradientScheme::kScatter) range = kPanel;
+  ranges = divide_up(n, range);
 }
 
 }  // namespace branchsae::cpu

@@ -39,7 +39,7 @@ inline int64_t divide_up(int64_t value, int64_t divisor) {
 /// How the gradient of W is summed.
 enum class GradientScheme {
   kScatter,  ///< every token adds to a partial gradient; while that fits the L2 cache
-  kSorted,   ///< (token, latent) pairs are sorted by latent, then each row is summed in registers
+  kRanges,   ///< pairs are kept; then a range of latents and a slice of columns at a time is summed in cache
 };
 
 /// Derived sizes of one autoencoder.
@@ -52,11 +52,15 @@ struct SaeLayout {
   int64_t tile;      ///< tokens of one task, multiple of kTokenGroup
   int64_t x_stride;  ///< row stride of a tile of tokens
   GradientScheme scheme;
-  /// Sorted scheme: residuals and tokens are stored in slices of this many columns, so that one slice of all
-  /// tokens stays in cache. Moments are stored in the same slices: [slices][n][width].
+  /// Residuals and tokens are stored in slices of this many columns, moments too: [slices][n][width]. Under
+  /// kScatter, and where rows have unit norm, one slice is the whole row.
   int64_t slice, slices;
+  /// Latents whose slice of the gradient stays in cache, a multiple of kPanel. The bits of a result do not
+  /// depend on it.
+  int64_t range, ranges;
 
   int64_t n_padded() const { return panels * kPanel; }
+  int64_t range_latents(int64_t r) const { return std::min(range, n - r * range); }
   int64_t tiles(int64_t tokens) const { return divide_up(tokens, tile); }
   int64_t slice_begin(int64_t s) const { return s * slice; }
   int64_t slice_width(int64_t s) const { return std::min(slice, d_padded - s * slice); }

@@ -54,7 +54,7 @@ int64_t CandidateBuffer::size_bytes() const {
          values_.size_bytes() + indices_.size_bytes() + work_keys_.size_bytes();
 }
 
-TileWorkspace::TileWorkspace(const SaeLayout& layout, int64_t k, int64_t aux_k, bool bf16) {
+TileWorkspace::TileWorkspace(const SaeLayout& layout, int64_t k, int64_t aux_k, bool tied, bool bf16) {
   xs = Array<float>(layout.tile * layout.x_stride, "sae.tile_tokens");
   xc = Array<float>(layout.tile * layout.x_stride, "sae.tile_tokens");
   // Equal blocks of whole vectors.
@@ -86,8 +86,8 @@ TileWorkspace::TileWorkspace(const SaeLayout& layout, int64_t k, int64_t aux_k, 
   group_maxima = Array<Key>(layout.tile * kPanel, "sae.group_maxima");
   masks = Array<uint64_t>(layout.tile * kChunkPanels, "sae.masks");
   sums = Array<float>(layout.tile * kSumStride, "sae.tile_sums");
-  gradient = Array<float>(layout.slice, "sae.gradient_row");
-  gradient_dec = Array<float>(layout.slice, "sae.gradient_row");
+  gradient = Array<float>(layout.range * layout.slice, "sae.gradient_rows");
+  if (!tied) gradient_dec = Array<float>(layout.range * layout.slice, "sae.gradient_rows");
   if (aux_k > 0) aux_selection = SelectionBuffer(layout.tile, aux_k);
   selection = SelectionBuffer(layout.tile, k);
   reserve(layout, std::max(k, aux_k));

@@ -77,7 +77,7 @@ class CandidateBuffer {
 class TileWorkspace {
  public:
   TileWorkspace() = default;
-  TileWorkspace(const SaeLayout& layout, int64_t k, int64_t aux_k, bool bf16);
+  TileWorkspace(const SaeLayout& layout, int64_t k, int64_t aux_k, bool tied, bool bf16);
   /// Room for k; blocking allocation.
   void reserve(const SaeLayout& layout, int64_t k);
   int64_t size_bytes() const;
@@ -109,7 +109,7 @@ class TileWorkspace {
   CandidateBuffer candidates;
   Array<float> zc, g;  ///< [k rounded up] of one token
   Array<float> dot_work;
-  Array<float> gradient, gradient_dec;  ///< [slice] one row
+  Array<float> gradient, gradient_dec;  ///< [range, slice]; tied: the latter is empty
 };
 
 /// Scales and centres up to layout.tile tokens into work.xs and work.xc; column_sums [d_padded] gets the sums

@@ -6,6 +6,7 @@
 #define BRANCHSAE_CPU_SAE_UPDATE_INL_H_
 #endif
 
+#include <algorithm>
 #include <cfloat>
 #include <cmath>
 
@@ -14,72 +15,68 @@
 HWY_BEFORE_NAMESPACE();
 namespace branchsae::cpu::HWY_NAMESPACE {
 
-// Vectors of a row summed at once: two sets of r and xc fill 12 registers.
-constexpr int kSumVectors = 3;
+// Widest block of columns whose residual and token stay in registers.
+constexpr int kAddVectors = 4;
+// Rows whose weights are fetched ahead: slices of a row-major W are too short for the processor's own
+// prefetching.
+constexpr int64_t kRowsAhead = 8;
 
-// Pairs taken alternately by two sets of sums, against the latency of an addition.
-template <int kVectors>
-HWY_INLINE float sum_pair_columns(const SumPairs& a, int64_t column) {
+// The rows of a range and slice stay in cache; residuals and tokens come by in order, once.
+template <int kVectors, bool kTied>
+HWY_INLINE void add_pair_columns(const AddPairs& a, int64_t column) {
   const D d;
-  V r[2][kVectors], xc[2][kVectors];
-  BRANCHSAE_UNROLL
-  for (int v = 0; v < kVectors; ++v) r[0][v] = r[1][v] = xc[0][v] = xc[1][v] = hn::Zero(d);
-  float g[2] = {0, 0};
-  const float* slice = a.slice + column;
-  const int64_t stride = 2 * a.slice_stride, xc_offset = a.slice_stride;
-  constexpr int64_t kAhead = 8;
-  const auto add = [&](const Pair& pair, int set) HWY_ATTR {
-    const float* row = slice + pair.token * stride;
-    const V zc = hn::Set(d, pair.zc), gradient = hn::Set(d, pair.g);
+  const RangePairs p = a.pairs;  // a copy: the stores below could change what is referred to
+  const int64_t width = a.width, slice_stride = a.slice_stride;
+  const int32_t* HWY_RESTRICT latents = p.latents;
+  const float* HWY_RESTRICT all_zc = p.zc;
+  const float* HWY_RESTRICT all_g = p.g;
+  float* HWY_RESTRICT rows = a.rows + column - p.first_latent * a.width;
+  float* HWY_RESTRICT rows_dec = kTied ? nullptr : a.rows_dec + column - p.first_latent * a.width;
+  for (int64_t t = 0; t < p.tokens; ++t) {
+    const int32_t* bounds = p.bounds + t * p.bounds_stride;
+    const float* HWY_RESTRICT slice = a.slice + t * 2 * slice_stride + column;
+    V r[kVectors], xc[kVectors];
     BRANCHSAE_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      r[set][v] = hn::MulAdd(zc, hn::Load(d, row + v * kN), r[set][v]);
-      xc[set][v] = hn::MulAdd(gradient, hn::Load(d, row + xc_offset + v * kN), xc[set][v]);
+      r[v] = hn::Load(d, slice + v * kN);
+      xc[v] = hn::Load(d, slice + slice_stride + v * kN);
     }
-    g[set] += pair.g;
-  };
-  const auto fetch = [&](int64_t i) HWY_ATTR {
-    const float* row = slice + a.pairs[i].token * stride;
-    BRANCHSAE_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      __builtin_prefetch(row + v * kN, 0, 3);
-      __builtin_prefetch(row + xc_offset + v * kN, 0, 3);
-    }
-  };
-  int64_t i = 0;
-  for (; i + kAhead + 2 <= a.count; i += 2) {
-    fetch(i + kAhead);
-    fetch(i + kAhead + 1);
-    add(a.pairs[i], 0);
-    add(a.pairs[i + 1], 1);
-  }
-  for (; i + 2 <= a.count; i += 2) {
-    add(a.pairs[i], 0);
-    add(a.pairs[i + 1], 1);
-  }
-  if (i < a.count) add(a.pairs[i], 0);
-  BRANCHSAE_UNROLL
-  for (int v = 0; v < kVectors; ++v) {
-    const V decoder = hn::Add(r[0][v], r[1][v]), encoder = hn::Add(xc[0][v], xc[1][v]);
-    if (a.gradient_dec == nullptr) {
-      hn::Store(hn::Add(decoder, encoder), d, a.gradient + column + v * kN);
-    } else {
-      hn::Store(encoder, d, a.gradient + column + v * kN);
-      hn::Store(decoder, d, a.gradient_dec + column + v * kN);
+    const int64_t first = t * p.stride;
+    const int64_t end = first + bounds[1];
+    for (int64_t i = first + bounds[0]; i < end; ++i) {
+      const int64_t offset = latents[i] * width;
+      const V zc = hn::Set(d, all_zc[i]), g = hn::Set(d, all_g[i]);
+      BRANCHSAE_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        float* row = rows + offset + v * kN;
+        const V sum = hn::MulAdd(g, xc[v], hn::Load(d, row));
+        if constexpr (kTied) {
+          hn::Store(hn::MulAdd(zc, r[v], sum), d, row);
+        } else {
+          hn::Store(sum, d, row);
+          float* row_dec = rows_dec + offset + v * kN;
+          hn::Store(hn::MulAdd(zc, r[v], hn::Load(d, row_dec)), d, row_dec);
+        }
+      }
     }
   }
-  return g[0] + g[1];
 }
 
-float sum_pairs(const SumPairs& a) {
-  float g = 0;
-  int64_t column = 0;
-  for (; column + kSumVectors * kN <= a.width; column += kSumVectors * kN)
-    g = sum_pair_columns<kSumVectors>(a, column);
-  const int64_t rest = (a.width - column) / kN;
-  if (rest == 2) return sum_pair_columns<2>(a, column);
-  if (rest == 1) return sum_pair_columns<1>(a, column);
-  return g;
+template <int kVectors, bool kTied>
+HWY_INLINE void add_pair_columns_of(int vectors, const AddPairs& a, int64_t column) {
+  if (vectors == kVectors) return add_pair_columns<kVectors, kTied>(a, column);
+  if constexpr (kVectors > 1) add_pair_columns_of<kVectors - 1, kTied>(vectors, a, column);
+}
+
+void add_pairs(const AddPairs& a) {
+  for (int64_t column = 0; column < a.width; column += kAddVectors * kN) {
+    const int vectors = static_cast<int>(std::min<int64_t>(kAddVectors, (a.width - column) / kN));
+    if (a.rows_dec == nullptr) {
+      add_pair_columns_of<kAddVectors, true>(vectors, a, column);
+    } else {
+      add_pair_columns_of<kAddVectors, false>(vectors, a, column);
+    }
+  }
 }
 
 void sum_partials(float* partials, int64_t stride, int64_t count, int64_t width, float* target) {
@@ -114,22 +111,55 @@ HWY_INLINE V adam_step(const AdamFactors& f, V gradient, V& m, V& v) {
   return hn::Div(hn::Mul(hn::Set(d, f.step_size), m), divisor);
 }
 
-float update_weights(const UpdateWeights& a) {
+void update_weights(const UpdateWeights& a) {
   const D d;
-  V squares = hn::Zero(d);
   int64_t j = 0;
   for (; j + kN <= a.count; j += kN) {
     V m = hn::LoadU(d, a.m + j), v = hn::LoadU(d, a.v + j);
     const V change = adam_step(a.adam, hn::LoadU(d, a.gradient + j), m, v);
-    const V w = hn::Sub(hn::LoadU(d, a.w + j), change);
+    hn::StoreU(hn::Sub(hn::LoadU(d, a.w + j), change), d, a.w + j);
     hn::StoreU(m, d, a.m + j);
     hn::StoreU(v, d, a.v + j);
-    hn::StoreU(w, d, a.w + j);
-    squares = hn::MulAdd(w, w, squares);
   }
   UpdateWeights rest = a;
   rest.gradient += j, rest.w += j, rest.m += j, rest.v += j, rest.count -= j;
-  return sum_of_lanes(squares) + (rest.count > 0 ? plain_kernels().update_weights(rest) : 0.0F);
+  if (rest.count > 0) plain_kernels().update_weights(rest);
+}
+
+template <bool kBiases>
+HWY_INLINE void update_rows_of(const UpdateRows& a) {
+  const D d;
+  for (int64_t i = 0; i < a.rows; ++i) {
+    float* HWY_RESTRICT w = a.w + i * a.w_stride;
+    const float* HWY_RESTRICT gradient = a.gradient + i * a.width;
+    float* HWY_RESTRICT m = a.m + i * a.width;
+    float* HWY_RESTRICT v = a.v + i * a.width;
+    const V bias = kBiases ? hn::Set(d, a.bias_gradients[i]) : hn::Zero(d);
+    V squares = hn::Zero(d);
+    for (int64_t j = 0; j < a.width; j += kN) {
+      __builtin_prefetch(w + kRowsAhead * a.w_stride + j, 1, 2);
+      V m_j = hn::Load(d, m + j), v_j = hn::Load(d, v + j);
+      const V before = hn::Load(d, w + j);
+      if constexpr (kBiases) {
+        float* sums = a.b_pre_sums + j;
+        hn::Store(hn::MulAdd(bias, before, hn::Load(d, sums)), d, sums);
+      }
+      const V after = hn::Sub(before, adam_step(a.adam, hn::Load(d, gradient + j), m_j, v_j));
+      hn::Store(m_j, d, m + j);
+      hn::Store(v_j, d, v + j);
+      hn::Store(after, d, w + j);
+      squares = hn::MulAdd(after, after, squares);
+    }
+    a.squares[i] = sum_of_lanes(squares);
+  }
+}
+
+void update_rows(const UpdateRows& a) {
+  if (a.bias_gradients != nullptr) {
+    update_rows_of<true>(a);
+  } else {
+    update_rows_of<false>(a);
+  }
 }
 
 // 4 x 4 transposes in registers.

@@ -263,6 +263,25 @@ class WholeRun(unittest.TestCase):
         self.assertEqual((code, [result["case"] for result in found["results"]]), (1, ["first"]))
         self.assertIn("interrupted", text)
 
+    def test_a_run_that_is_killed_has_left_the_cases_before(self):
+        left = []
+
+        def compare(context):
+            for case in ("first", "second"):
+                yield case, lambda case=case: {"part": "scaling", "case": case, "n": 9, "d": 1, "tokens_per_s": 7,
+                                               "gflops": 1, "gemm_gflops": 2, "sae_mib": 3}
+                (path,) = self.out.glob("*.json")
+                found = json.loads(path.read_text())
+                left.append(([result["case"] for result in found["results"]], found["finished"],
+                             "not finished" in path.with_suffix(".md").read_text()))
+
+        with unittest.mock.patch.object(run.sae_part, "compare", compare):
+            code, found, text = self.compare()
+        self.assertEqual(left, [(["first"], False, True), (["first", "second"], False, True)])
+        self.assertEqual((code, found["finished"]), (0, True))
+        self.assertNotIn("not finished", text)
+        self.assertEqual(len(list(self.out.iterdir())), 2)
+
     def test_wrong_usage(self):
         for arguments, said in ((["--only", "sae,speed"], "--only has no part 'speed'"),
                                 (["--rounds", "0"], "positive"),
@@ -281,7 +300,7 @@ class Reports(unittest.TestCase):
                    "medians": {"ours": 90, "ONNX Runtime": 36}, "percent_of_fma": {"ours": 120}, "fma_gflops": 230,
                    "memory": {"ours": {"peak_mib": 200}, "ONNX Runtime": {"peak_mib": 290, "imported_mib": 50}},
                    "errors": {"ours": 1e-6}, "direct_difference": 2e-6}
-        jobs = {"ours": [{"seconds": 30, "peak_mib": 400, "fvu": {"mixed4c.5x5": 0.01}}],
+        jobs = {"ours": [{"seconds": 30, "peak_mib": 400, "fvu": {"mixed4c.5x5": fvu}} for fvu in (0.01, 0.05, 0.02)],
                 "theirs": [{"seconds": 240, "peak_mib": 1800, "fvu": {"mixed4c.5x5": 0.02}, "decode_forward_s": 30,
                             "training_s": 200}]}
         whole = {"part": "end-to-end", "tokens": 3_000_000, "ratios": {"ours": ratio}, **jobs}
@@ -293,7 +312,7 @@ class Reports(unittest.TestCase):
                                       "command": "run.py", "results": [forward, whole, width, images],
                                       "notes": ["a note"], "commands": []})
         for wanted in ("| logits, batch 8: ours | 90.0 | 120 % | 2.50x (2.00-3.00) |", "290 MiB (50)",
-                       "30.0, PyTorch 240.0", "| PyTorch | 0.0200 |", "| 64 | 1,024 | 1,000,000 | 131 | 66 % |",
+                       "30.0, PyTorch 240.0", "| ours | 0.0200 (0.0100-0.0500) |", "| PyTorch | 0.0200 |", "| 64 | 1,024 | 1,000,000 | 131 | 66 % |",
                        "| 1,000 | 20.0 | 50.0 | 300 MiB | 5.0 % |", "- a note"):
             self.assertIn(wanted, text)
 

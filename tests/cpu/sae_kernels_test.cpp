@@ -127,7 +127,7 @@ TEST_CASE("sparse and dense encode give the same bits, and plain C++ the same on
             spec.d = d, spec.n = panels * kPanel, spec.k = 8;
             const SaeLayout layout(spec);
             const int64_t rows = layout.tile - 5;
-            TileWorkspace work(layout, spec.k, 0, false);
+            TileWorkspace work(layout, spec.k, 0, true, false);
             const HostTensor weights =
                 integers ? integer_tensor({spec.n * d}, 3, 2) : normal_tensor({spec.n * d}, 1, 2);
             const HostTensor bias = integers ? integer_tensor({spec.n}, 3, 3) : normal_tensor({spec.n}, 1, 3);
@@ -214,7 +214,7 @@ TEST_CASE("the encode of bf16 pairs agrees with plain C++ on integers") {
       spec.d = d, spec.n = panels * kPanel, spec.k = 8;
       const SaeLayout layout(spec);
       const int64_t rows = layout.tile - 5, pairs = divide_up(d, 2);
-      TileWorkspace work(layout, spec.k, 0, true);
+      TileWorkspace work(layout, spec.k, 0, true, true);
       const HostTensor weights = integer_tensor({spec.n * d}, 7, 2), bias = integer_tensor({spec.n}, 3, 3);
       const HostTensor x = integer_tensor({rows, d}, 9, 4);
       Array<uint32_t> rounded(panels * pairs * kPanel, "pairs");
@@ -256,7 +256,7 @@ TEST_CASE("the sparse encode in fixed point agrees with plain C++") {
           spec.d = d, spec.n = panels * kPanel, spec.k = 8;
           const SaeLayout layout(spec);
           const int64_t rows = layout.tile - 5, size = (d + 1) * kPanel;
-          TileWorkspace work(layout, spec.k, 0, false);
+          TileWorkspace work(layout, spec.k, 0, true, false);
           const HostTensor weights = normal_tensor({spec.n * d}, 1, 2),
                            x = sparse_tokens(rows, d, density, false, 4);
           HostTensor bias = normal_tensor({spec.n}, 1, 3);
@@ -374,6 +374,58 @@ TEST_CASE("decode and gradient in one go give the bits of the two apart") {
   }
 }
 
+// The gradient rows of latents 64 to 127 that some tokens' pairs add up to; integers, so that no order of the
+// sums shows.
+HostTensor added_pairs(const SaeKernels& kernels, int64_t width, bool tied) {
+  constexpr int64_t kTokens = 50, kRange = 64, kStride = 9;
+  const int64_t slice_stride = width + 16;
+  const HostTensor slice = integer_tensor({kTokens * 2 * slice_stride}, 5, 3);
+  std::vector<int32_t> bounds, latents(kTokens * kStride, -1);
+  std::vector<float> zc(kTokens * kStride, 1e9F), g = zc;  // outside of the bounds nothing may be read
+  for (int64_t t = 0; t < kTokens; ++t) {
+    const int64_t begin = t % 3, count = t % 7;
+    bounds.insert(bounds.end(), {static_cast<int32_t>(begin), static_cast<int32_t>(begin + count), -1});
+    for (int64_t i = t * kStride + begin; i < t * kStride + begin + count; ++i) {
+      latents[static_cast<size_t>(i)] = static_cast<int32_t>(kRange + (i * 11) % kRange);
+      zc[static_cast<size_t>(i)] = static_cast<float>(i % 5);
+      g[static_cast<size_t>(i)] = static_cast<float>(i % 3);
+    }
+  }
+  HostTensor rows = integer_tensor({2 * kRange, width}, 3, 7);
+  kernels.add_pairs({{kTokens, bounds.data(), 3, latents.data(), zc.data(), g.data(), kStride, kRange},
+                     slice.data(),
+                     slice_stride,
+                     width,
+                     rows.data(),
+                     tied ? nullptr : rows.data() + kRange * width});
+  return rows;
+}
+
+// What update_rows leaves of rows with gaps between them.
+struct UpdatedRows {
+  UpdatedRows(const SaeKernels& kernels, int64_t rows, int64_t width, bool biases)
+      : w(normal_tensor({rows, width + 16}, 1, 5)),
+        m(normal_tensor({rows, width}, 1, 6)),
+        v({rows, width}),
+        b_pre_sums({width}),
+        squares({rows}) {
+    const HostTensor gradient = normal_tensor({rows, width}, 1, 4), bias = normal_tensor({rows}, 1, 7);
+    for (int64_t i = 0; i < rows * width; ++i) v[i] = m[i] * m[i];
+    kernels.update_rows({gradient.data(),
+                         rows,
+                         width,
+                         w.data(),
+                         width + 16,
+                         m.data(),
+                         v.data(),
+                         biases ? bias.data() : nullptr,
+                         biases ? b_pre_sums.data() : nullptr,
+                         squares.data(),
+                         {0.9F, 0.999F, 1e-8F, 0.02F, 1.5F}});
+  }
+  HostTensor w, m, v, b_pre_sums, squares;
+};
+
 TEST_CASE("packing, sums and Adam agree with plain C++") {
   for (const Isa isa : isa_levels()) {
     const SaeKernels &kernels = sae_kernels(isa), &plain = sae_kernels(Isa::kScalar);
@@ -387,23 +439,10 @@ TEST_CASE("packing, sums and Adam agree with plain C++") {
         CHECK(a == b);
       }
     }
-    for (const int64_t width : {16, 32, 48, 80, 528}) {
-      for (const int64_t count : {0, 1, 2, 9, 40}) {
-        for (const bool tied : {true, false}) {
-          const int64_t tokens = 50, stride = width + 16;
-          const HostTensor slice = integer_tensor({tokens * 2 * stride}, 5, 3);
-          std::vector<Pair> pairs;
-          for (int64_t i = 0; i < count; ++i)
-            pairs.push_back({static_cast<int32_t>((i * 7) % tokens), static_cast<float>(i % 5),
-                             static_cast<float>(i % 3)});
-          HostTensor a({2, width}), b({2, width});
-          const auto run = [&](const SaeKernels& k, HostTensor& out) {
-            return k.sum_pairs({pairs.data(), count, slice.data(), stride, width, out.data(),
-                                tied ? nullptr : out.data() + width});
-          };
-          CHECK(run(kernels, a) == run(plain, b));
-          CHECK(std::equal(a.values().begin(), a.values().end(), b.values().begin()));
-        }
+    for (const int64_t width : {16, 32, 48, 64, 80, 528}) {
+      for (const bool tied : {true, false}) {
+        const HostTensor a = added_pairs(kernels, width, tied), b = added_pairs(plain, width, tied);
+        CHECK(std::equal(a.values().begin(), a.values().end(), b.values().begin()));
       }
     }
     for (const int64_t count : {1, 15, 16, 47, 64}) {
@@ -418,6 +457,18 @@ TEST_CASE("packing, sums and Adam agree with plain C++") {
       CHECK(relative_difference(w.values(), w2.values()) < 1e-6);
       CHECK(relative_difference(m.values(), m2.values()) < 1e-6);
       CHECK(relative_difference(v.values(), v2.values()) < 1e-6);
+    }
+    for (const int64_t rows : {1, 7, 64}) {
+      for (const bool biases : {true, false}) {
+        const UpdatedRows a(kernels, rows, 48, biases), b(plain, rows, 48, biases);
+        for (const auto& [one, other] : {std::pair{&a.w, &b.w},
+                                         {&a.m, &b.m},
+                                         {&a.v, &b.v},
+                                         {&a.b_pre_sums, &b.b_pre_sums},
+                                         {&a.squares, &b.squares}})
+          CHECK(relative_difference(one->values(), other->values()) < 1e-6);
+        CHECK(biases == (relative_difference(a.b_pre_sums.values(), HostTensor({48}).values()) > 0));
+      }
     }
   }
 }

@@ -35,9 +35,9 @@ struct SameBytesSetup {
 inline constexpr SameBytesSetup kSameBytesSetups[] = {
     {"scattered", 48, 768, 32, 0, true, false},
     {"scattered, untied, AuxK", 30, 500, 10, 20, false, false},
-    {"sorted", 130, 1700, 32, 0, true, false},
-    {"sorted, AuxK", 150, 1500, 16, 40, true, false},
-    {"sorted, untied, unit rows", 140, 1111, 20, 0, false, true}};
+    {"ranges", 130, 1700, 32, 0, true, false},
+    {"ranges, AuxK", 150, 1500, 16, 40, true, false},
+    {"ranges, untied, unit rows", 140, 1111, 20, 0, false, true}};
 
 /// A copy in the device's memory, ready to be read.
 template <class T>
