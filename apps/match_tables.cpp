@@ -156,21 +156,26 @@ std::string match_text(const MatchResult& result) {
 }
 
 std::string joined_text(const JoinedResult& result) {
-  Table living({{"layer"}, {"features living in it", kRight}, {"E|a|^2", kRight}});
+  Table living({{"layer"},
+                {"features living in it", kRight},
+                {"E|a|^2", kRight},
+                {"share of a random dictionary", kRight}});
   for (size_t l = 0; l < result.layers.size(); ++l)
-    living.row({result.layers[l], count(result.living[l]), figure(result.energy[l])});
+    living.row({result.layers[l], count(result.living[l]), figure(result.energy[l]),
+                figure(result.random_share[l])});
   std::string text = living.text() + "\n";
   for (size_t number = 0; number < result.by_count.size(); ++number)
     text += fmt::format("{} of {} live features live in {} layers\n", count(result.by_count[number]),
                         count(result.live), number);
   Table same = same_branch_table("layer", "and layer"), branches = branch_table("layer", "and layer");
   for (const JoinedLayers& layers : result.between) {
-    if (!layers.agreement) continue;
+    if (!layers.agreement || layers.pairs.empty()) continue;
     same.row(same_branch_row(layers.a, layers.b, "energy", *layers.agreement, layers.random));
     same.row(same_branch_row(layers.a, layers.b, "enrichment", *layers.enriched, layers.random_enriched));
     add_branches(branches, layers.a, layers.b, *layers.agreement);
   }
-  if (same.empty()) return text + "branches are not compared: the layers have no two branches each\n";
+  if (same.empty())
+    return text + "branches are not compared: no feature lives in two layers of several branches\n";
   return text + "\n" + same.text() + "\n" + branches.text();
 }
 

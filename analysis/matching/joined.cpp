@@ -78,6 +78,18 @@ std::vector<double> layer_energy(const std::vector<LayerPart>& parts, std::span<
   return energy;
 }
 
+/// Of rows with independent entries of one variance: |d_il|^2 is as the number of channels.
+std::vector<double> random_shares(const std::vector<LayerPart>& parts, const std::vector<double>& energy) {
+  std::vector<double> shares;
+  double total = 0;
+  for (size_t l = 0; l < parts.size(); ++l) {
+    shares.push_back(static_cast<double>(parts[l].count) / energy[l]);
+    total += shares.back();
+  }
+  for (double& share : shares) share /= total;
+  return shares;
+}
+
 class Joined {
  public:
   Joined(const JoinedOptions& options, JoinedResult& result) : options_(options), result_(result) {}
@@ -158,6 +170,7 @@ JoinedResult match_joined(View<const float, 2> decoder, const std::vector<TapBra
     random.push_back(random_profile(decoder.shape[0], part.groups, density, options.seed + random.size()));
   }
   result.energy = layer_energy(parts, channel_energy);
+  result.random_share = random_shares(parts, result.energy);
   result.layer_share = weighted_shares(decoder, parts, result.energy);
   Joined joined(options, result);
   joined.count();

@@ -31,8 +31,11 @@ struct JoinedResult {
   std::vector<double> energy;                    ///< [layers] E|a_l|^2 of the tokens
   std::vector<BranchProfile> profiles;           ///< [layers] of the layer's part of the decoder
   std::vector<std::vector<double>> layer_share;  ///< [layers][n] weighted: sums to 1 over layers
-  std::vector<int64_t> living;                   ///< [layers] live features that live in it
-  std::vector<int64_t> by_count;                 ///< [layers + 1] live features that live in so many layers
+  /// [layers] mean share of a random dictionary: where noise of a feature would show. What lies there beside
+  /// it may be no more than that.
+  std::vector<double> random_share;
+  std::vector<int64_t> living;    ///< [layers] live features that live in it
+  std::vector<int64_t> by_count;  ///< [layers + 1] live features that live in so many layers
   int64_t live = 0;
   std::vector<JoinedLayers> between;  ///< every two layers, a before b
 };

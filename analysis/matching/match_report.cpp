@@ -187,6 +187,7 @@ std::string joined_json(const JoinedResult& result, const std::string& about) {
     json["layers"].push_back({{"layer", result.layers[l]},
                               {"energy", number(result.energy[l])},
                               {"living", result.living[l]},
+                              {"random_share", number(result.random_share[l])},
                               {"branches", result.profiles[l].branches}});
   }
   json["living_in"] = result.by_count;

@@ -318,6 +318,11 @@ TEST_CASE("joined tap: features that live in two layers keep the planted branch"
   CHECK(std::abs(result.between[0].random_enriched->kappa) < 0.3);
   CHECK(result.layer_share[0][1] + result.layer_share[1][1] == doctest::Approx(1));
   CHECK(result.layer_share[0][120] == 1);
+  CHECK(result.random_share[0] == doctest::Approx(100.0 / 101));  // as many channels, a hundredth the energy
+  // Of like energy in units of each layer's own: without those the second layer would hold 99 %.
+  double first_share = 0;
+  for (size_t i = 0; i < 100; ++i) first_share += result.layer_share[0][i] / 100;
+  CHECK(first_share == doctest::Approx(0.5).epsilon(0.2));
   const auto json = nlohmann::json::parse(joined_json(result, R"({"seed": 1})"));
   CHECK(json["between"][0]["features"] == 99);
   CHECK(json["between"][0]["agreement"].size() == 4);
