@@ -3,48 +3,39 @@ from findings import claims, concept_sections, match_section, plan, rules, runne
 from findings.tables import MISSING, duration, figure, probability, table, with_interval
 
 
-def questions(settings):
-    """What is asked of features of a concept, over which images."""
+def asked_of_concepts(results):
+    """Every test of features of a concept, in the page's order: [(the test with all beside it, what writes it)]. Of all
+    images only the single branches are analysed: whole layers would take an hour."""
+    settings = results.settings
     photos = {k: f"branches-k{k}" for k in settings.ks}
-    everything = {k: f"branches-all-k{k}" for k in settings.full_ks}
-    asked = [
-        claims.Question("C1", claims.C1, "animal", "5x5", photos, "photos"),
-        claims.Question("C4", claims.C4, "colour", "1x1", photos, "photos")
-    ]
+    animals = claims.Question("C1", claims.C1, "animal", "5x5", photos, "photos")
+    colours = claims.Question("C4", claims.C4, "colour", "1x1", photos, "photos")
+    own = (claims.own_autoencoders, concept_sections.own_autoencoders)
+    questions = [(animals, claims.whole_layers, concept_sections.whole_layers), (animals, *own)]
     if settings.has_more_than_photos():
-        asked.insert(1, claims.Question("C1", claims.C1, "animal", "5x5", everything, "all images"))
-    return asked
+        everything = {k: f"branches-all-k{k}" for k in settings.full_ks}
+        questions.append((claims.Question("C1", claims.C1, "animal", "5x5", everything, "all images"), *own))
+    questions += [(colours, claims.whole_layers, concept_sections.whole_layers), (colours, *own)]
+    return [(ask(results, question), show) for question, ask, show in questions]
 
 
 def write(settings, results, path):
     """The whole page."""
-    asked = [(claims.whole_layers(results, one), claims.own_autoencoders(results, one))
-             for one in questions(settings)]
+    asked = asked_of_concepts(results)
     kept = claims.kept_branches(results)
     enriched, same = claims.by_enrichment(results)
-    more = [enriched, claims.by_shares(results)]
-    tests = [one.test for pair in asked for one in pair] + [test for test, _ in kept] + more
-    parts = [
-        head(settings, results),
-        summary(tests), "## Rules of the verdicts\n\n" + rules.RULES,
-        sections.training(results)
-    ]
+    shares = claims.by_shares(results)
+    tests = [one.test for one, _ in asked] + [test for test, _ in kept] + [enriched, shares]
+    parts = [head(settings, results), summary(tests), "## Rules of the verdicts\n\n" + rules.RULES,
+             sections.training(results)]
     title = None
-    for layers, own in asked:
-        if title != (title := f"## {layers.question.claim}: {layers.question.text}\n"):
+    for one, show in asked:
+        if title != (title := f"## {one.question.claim}: {one.question.text}\n"):
             parts.append(title)
-        parts += [
-            concept_sections.whole_layers(results, layers, path),
-            concept_sections.own_autoencoders(results, own, path)
-        ]
-    parts += [
-        match_section.matches(results, kept, path),
-        match_section.other_ways(enriched, same, more[1]),
-        sections.other_concepts(results),
-        sections.neurons(results),
-        sections.limits(settings),
-        steps_table(settings)
-    ]
+        parts.append(show(results, one, path))
+    parts += [match_section.matches(results, kept, path), match_section.other_ways(enriched, same, shares),
+              sections.other_concepts(results), sections.neurons(results), sections.limits(settings),
+              steps_table(settings)]
     runner.write_text(path, "\n".join(part for part in parts if part))
 
 
@@ -92,11 +83,12 @@ def held_out_images(results):
 
 def analysed(results):
     """Images and tokens of the analyses, from their own records."""
-    seen = []
-    settings = results.settings
-    for step, what in ((f"branches-k{settings.ks[-1]}", "every k"), *((f"branches-all-k{k}", f"k = {k} again")
-                                                                      for k in settings.full_ks)):
-        found = results.branches(step, settings.layers[0])
+    settings, seen = results.settings, []
+    tap = f"{settings.layers[0]}.{plan.BRANCHES[0]}"
+    steps = [(f"branches-k{k}", f"k = {k}") for k in settings.ks]
+    steps += [(f"branches-all-k{k}", f"single branches at k = {k} again") for k in settings.full_ks]
+    for step, what in steps:
+        found = results.branches(step, tap)
         if found:
             about = found.about()
             seen.append(f"{what}: {figure(about.get('images'))} images, {figure(about.get('tokens'))} tokens, "

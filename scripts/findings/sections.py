@@ -65,7 +65,7 @@ def neurons(results):
 
 
 def limits(settings):
-    looked = ("Only the photos were analysed at every k, all images at some" if settings.has_more_than_photos() else
+    looked = ("Of the small images only the single branches' autoencoders saw any in the analysis" if settings.has_more_than_photos() else
               "Only the photos were analysed, while most of what the autoencoders were trained on are the small images")
     return f"""\
 ## What these photos can and cannot show
