@@ -33,8 +33,8 @@ def whole_layers(results, asked, page):
         "other live ones, near copies counted once: 0.5 is no preference. lead: by how much "
         f"{branch} is ahead of {rival}. \"neurons\" is the same test on single channels, \"random\" on a random "
         "dictionary: what is found there is no finding about features. channels, energy: the branch's share of "
-        "the layer's channels and of its activations' energy. Intervals are DeLong's, as if latents were independent; "
-        "p, and with it q, exchanges shares among latents of equal density.\n\n")
+        "the layer's channels and of its activations' energy. Intervals are DeLong's, as if latents were "
+        "independent; p, and with it q, exchanges shares among latents of equal density.\n\n")
     if not rows:
         return text + "Not measured.\n"
     chart = figures.forest(f"{question.concept} latents' share of each branch, {question.images}",

@@ -111,8 +111,8 @@ def common(settings):
 
 
 def analysis(settings):
-    """branches of every tap at every k over the photos, and of the single branches over all images at full_ks; matches
-    of neighbouring layers and of two seeds; the joined layers."""
+    """branches of every tap at every k over the photos, and of the single branches over all images at full_ks;
+    matches of neighbouring layers and of two seeds; the joined layers."""
     photos = tuple(map(str, settings.photos or settings.images))
     everything = tuple(map(str, settings.images))
     steps = []
@@ -136,8 +136,8 @@ def analysis(settings):
         add("joined", "match", (run_folder(settings, "joined"), ), photos)
     for k in settings.full_ks if settings.has_more_than_photos() else ():
         own = ",".join(tap for tap in settings.taps() if "." in tap)
-        add(f"branches-all-k{k}", "branches", (member(settings, "layers", k), ), everything, "--tap", own, "--no-causal",
-            "--max-memory", "16GiB", "--concepts", "animal,dog,bird")
+        add(f"branches-all-k{k}", "branches", (member(settings, "layers", k), ), everything, "--tap", own,
+            "--no-causal", "--max-memory", "16GiB", "--concepts", "animal,dog,bird")
     return steps
 
 

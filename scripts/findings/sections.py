@@ -65,8 +65,9 @@ def neurons(results):
 
 
 def limits(settings):
-    looked = ("Of the small images only the single branches' autoencoders saw any in the analysis" if settings.has_more_than_photos() else
-              "Only the photos were analysed, while most of what the autoencoders were trained on are the small images")
+    looked = "Only the photos were analysed, while most of what the autoencoders were trained on are the small images"
+    if settings.has_more_than_photos():
+        looked = "Only for the autoencoders of single branches were the small images analysed as well"
     return f"""\
 ## What these photos can and cannot show
 
@@ -76,7 +77,7 @@ branch, but a latent for one breed or one texture has a handful of images at mos
 here is a latent that prefers animals on the whole, not one that was seen to show an animal. {looked}; enlarged photos
 hold no fine detail, so features of fur, eyes or small patterns may be missing from these autoencoders or counted in
 the wrong place, and training saw a small part of the tokens that the paper's did: what we do not find may be there
-with more and sharper photos. All of it is correlation on photos of one collection in one trained network: animals come
-with grass, fur colours and centred poses, latents of one autoencoder are not independent of each other, and nothing
+with more and sharper photos. All of it is correlation on photos of one collection in one trained network: animals
+come with grass, fur colours and centred poses, latents of one autoencoder are not independent of each other, and nothing
 here shows that a branch causes what its features respond to.
 """
