@@ -14,7 +14,7 @@ namespace {
 using model::Svg;
 
 constexpr double kWidth = 760, kLeft = 150, kRight = 90, kTop = 62, kPlotHeight = 150, kTitle = 46,
-                 kAxis = 40;
+                 kAxis = 40, kBottom = 14;
 constexpr double kStrip = 20, kBarHeight = 14, kPlotWidth = kWidth - kLeft - kRight;
 constexpr size_t kMostPoints = 500, kBins = 104, kMostConcepts = 8;
 
@@ -147,7 +147,7 @@ class Panel {
 std::string contribution_plot(const std::string& tap, const BranchReport& report) {
   const double panel =
       kTitle + kPlotHeight + kAxis + kStrip * static_cast<double>(drawn_concepts(report).size());
-  Svg svg(kWidth, kTop + panel * static_cast<double>(report.branches.size()));
+  Svg svg(kWidth, kTop + panel * static_cast<double>(report.branches.size()) + kBottom);
   const std::string title = fmt::format("{}: how much of each latent's decoder lies in each branch", tap);
   svg.text(16, 24, title, Svg::Anchor::kStart, "title");
   svg.text(
