@@ -83,6 +83,8 @@ def other_ways(enriched, same, shares):
                ">pairs of one branch beyond chance", ">q", "says", ">Spearman of 5x5 shares", ">q", "says")
     return (
         "### The same pairs, asked otherwise\n\nWhere nearly every latent's largest share is that of the branch "
-        "with most channels, few pairs can speak above. Here a latent belongs to the branch whose share is largest beside "
-        "its number of channels (odds ratio within tenths of density), and the shares themselves are correlated.\n\n" +
+        "with most channels, few pairs can speak above. Here a latent belongs to the branch whose share is "
+        "largest beside "
+        "its number of channels (odds ratio within tenths of density), and the shares themselves are "
+        "correlated.\n\n" +
         table(columns, rows))

@@ -130,8 +130,9 @@ def summary(tests):
         mine = [test for test in tests if test.claim == claim]
         verdict = rules.together([test.verdict() for test in mine])
         text += f"- **{claim}**, {mine[0].text}: **{verdict}**{tally(mine)}.\n"
-    return (text + "\nEffects with 95 % intervals and p are of the largest k that was measured, the layers' effects as "
-            "one (random effects of DerSimonian and Laird, z test); no effect is AUROC 0.5, odds ratio 1, r 0. The cells "
+    return (text + "\nEffects with 95 % intervals and p are of the largest k that was measured, the layers' effects "
+            "as one (random effects of DerSimonian and Laird, z test); no effect is AUROC 0.5, odds ratio 1, r 0. "
+            "The cells "
             "behind the verdicts, layer by layer with their own q, are below.\n\n" +
             table(("claim", "our test", "effect", "p", "q of a cell", "k: layers for / against", "verdict"), rows))
 

@@ -78,6 +78,6 @@ here is a latent that prefers animals on the whole, not one that was seen to sho
 hold no fine detail, so features of fur, eyes or small patterns may be missing from these autoencoders or counted in
 the wrong place, and training saw a small part of the tokens that the paper's did: what we do not find may be there
 with more and sharper photos. All of it is correlation on photos of one collection in one trained network: animals
-come with grass, fur colours and centred poses, latents of one autoencoder are not independent of each other, and nothing
-here shows that a branch causes what its features respond to.
+come with grass, fur colours and centred poses, latents of one autoencoder are not independent of each other, and
+nothing here shows that a branch causes what its features respond to.
 """
