@@ -1,5 +1,5 @@
 """C1 and C4 on the page: tables and charts of the tests of one concept and one branch."""
-from findings import claims, figures, plan, runner
+from findings import claims, figures, plan, rules, runner
 from findings.tables import MISSING, figure, percent, probability, table, with_interval
 
 
@@ -41,8 +41,27 @@ def whole_layers(results, asked, page):
                            "AUROC, 95 % interval", 0.5, panels)
     columns = ("layer", ">k", ">features / live", *(f">{name}" for name in plan.BRANCHES), f">q of {branch}",
                f">lead over {rival}, q", ">neurons", ">random", ">channels, energy", "says")
-    return text + save_figure(page, chart_name(question, "whole-layers"), chart,
-                              f"{question.concept} latents and branches, by layer and k") + table(columns, rows)
+    caption = f"{question.concept} latents and branches, by layer and k"
+    shown = save_figure(page, chart_name(question, "whole-layers"), chart, caption)
+    return text + shown + table(columns, rows) + channels_too(results, asked)
+
+
+def channels_too(results, asked):
+    """In how many cells that speak single channels show as much: then the finding is not one of features alone."""
+    question = asked.question
+    cells = [cell for cell in asked.test.cells if cell.says in (rules.FOR, rules.AGAINST)]
+    as_much = 0
+    for cell in cells:
+        found = results.branches(question.steps[cell.k], cell.where)
+        neurons = found.test(question.concept, question.branch, "neurons")
+        side = 1 if cell.says == rules.FOR else -1
+        as_much += neurons is not None and side * (neurons.value - cell.effect.value) >= 0
+    if not cells:
+        return ""
+    if as_much == 0:
+        return f"\nIn none of the {len(cells)} cells that speak do single channels show as large an effect.\n"
+    return (f"\nIn {as_much} of the {len(cells)} cells that speak single channels show at least as large an effect: "
+            "there it is one of the branch's neurons, whatever the latents add.\n")
 
 
 def main_rival(branch):

@@ -1,4 +1,6 @@
 """The sections of docs/findings.md below the table of claims."""
+import textwrap
+
 from findings import plan, statistics
 from findings.tables import MISSING, figure, percent, table, with_interval
 
@@ -68,16 +70,15 @@ def limits(settings):
     looked = "Only the photos were analysed, while most of what the autoencoders were trained on are the small images"
     if settings.has_more_than_photos():
         looked = "Only for the autoencoders of single branches were the small images analysed as well"
-    return f"""\
-## What these photos can and cannot show
-
-The thousand photos have one image of each class and the twenty thousand others are 64 pixels wide, enlarged, of 200
-classes: enough to tell latents that follow a wide group such as animals from those that do not, at every layer and
-branch, but a latent for one breed or one texture has a handful of images at most, so what is called an animal feature
-here is a latent that prefers animals on the whole, not one that was seen to show an animal. {looked}; enlarged photos
-hold no fine detail, so features of fur, eyes or small patterns may be missing from these autoencoders or counted in
-the wrong place, and training saw a small part of the tokens that the paper's did: what we do not find may be there
-with more and sharper photos. All of it is correlation on photos of one collection in one trained network: animals
-come with grass, fur colours and centred poses, latents of one autoencoder are not independent of each other, and
-nothing here shows that a branch causes what its features respond to.
-"""
+    text = (
+        "The thousand photos have one image of each class and the twenty thousand others are 64 pixels wide, "
+        "enlarged, of 200 classes: enough to tell latents that follow a wide group such as animals from those "
+        "that do not, at every layer and branch, but a latent for one breed or one texture has a handful of "
+        "images at most, so what is called an animal feature here is a latent that prefers animals on the whole, "
+        f"not one that was seen to show an animal. {looked}; enlarged photos hold no fine detail, so features of "
+        "fur, eyes or small patterns may be missing from these autoencoders or counted in the wrong place, and "
+        "training saw a small part of the tokens that the paper's did: what we do not find may be there with more "
+        "and sharper photos. All of it is correlation on photos of one collection in one trained network: animals "
+        "come with grass, fur colours and centred poses, latents of one autoencoder are not independent of each "
+        "other, and nothing here shows that a branch causes what its features respond to.")
+    return "## What these photos can and cannot show\n\n" + textwrap.fill(text, 120) + "\n"
