@@ -30,7 +30,7 @@ def photos(folder, counts):
 
 
 def measure(words):
-    """(seconds, peak MiB) of a process; ends the script when it fails."""
+    """(seconds, peak MiB, seconds of processor time) of a process; ends the script when it fails."""
     begin = time.monotonic()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=errors)
@@ -40,11 +40,11 @@ def measure(words):
         text = errors.read().decode(errors="replace").strip()
     if process.returncode:
         sys.exit(f"analysis_cost: {' '.join(words)}: exit code {process.returncode}: {text.splitlines()[-1:]}")
-    return time.monotonic() - begin, usage.ru_maxrss / MIB
+    return time.monotonic() - begin, usage.ru_maxrss / MIB, usage.ru_utime + usage.ru_stime
 
 
 def measure_all(a, scratch):
-    """{command: {count: (seconds, MiB)}}"""
+    """{command: {count: what measure() gives}}"""
     images, results = photos(a.images, a.counts), {}
     for command in a.commands:
         results[command] = {}
@@ -77,18 +77,19 @@ def report(results, counts):
     steps = [f"{a} to {b}" for a, b in zip(counts, counts[1:])]
     lines = [[
         "command", *(f"{count} photos, s" for count in counts), *(f"ms an image, {step}" for step in steps),
-        f"peak at {counts[-1]}, MiB"
+        f"processor s at {counts[-1]}", f"peak at {counts[-1]}, MiB"
     ]]
     lines.append(["---", *["---:"] * (len(lines[0]) - 1)])
     for command, by_count in results.items():
         times = {count: by_count[count][0] for count in counts}
         lines.append([
             f"`{command}`", *(f"{times[count]:.1f}" for count in counts),
-            *(f"{slope:.1f}" for slope in slopes(times, counts)), f"{by_count[counts[-1]][1]:.0f}"
+            *(f"{slope:.1f}" for slope in slopes(times, counts)), f"{by_count[counts[-1]][2]:.0f}",
+            f"{by_count[counts[-1]][1]:.0f}"
         ])
     lines.append([
         "all", *(f"{totals[count]:.1f}" for count in counts), *(f"{slope:.1f}" for slope in slopes(totals, counts)),
-        f"{most:.0f}"
+        f"{sum(by_count[counts[-1]][2] for by_count in results.values()):.0f}", f"{most:.0f}"
     ])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines), totals[counts[-1]], most
 

@@ -60,11 +60,11 @@ class AnalysisCost(unittest.TestCase):
             self.assertIn("over: ", errors)
 
     def test_numbers_of_the_table(self):
-        times = {2: (1.0, 100.0), 4: (1.5, 120.0), 8: (2.5, 130.0)}
+        times = {2: (1.0, 100.0, 2.0), 4: (1.5, 120.0, 3.0), 8: (2.5, 130.0, 5.0)}
         table, seconds, memory = analysis_cost.report({"eval": times, "branches": times}, [2, 4, 8])
         self.assertEqual((seconds, memory), (5.0, 130.0))
-        self.assertIn("| `eval` | 1.0 | 1.5 | 2.5 | 250.0 | 250.0 | 130 |", table)
-        self.assertIn("| all | 2.0 | 3.0 | 5.0 | 500.0 | 500.0 | 130 |", table)
+        self.assertIn("| `eval` | 1.0 | 1.5 | 2.5 | 250.0 | 250.0 | 5 | 130 |", table)
+        self.assertIn("| all | 2.0 | 3.0 | 5.0 | 500.0 | 500.0 | 10 | 130 |", table)
 
     def test_json(self):
         _, out, _ = self.call("--json", "--commands", "eval")
