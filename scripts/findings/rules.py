@@ -28,10 +28,10 @@ is contradicted when as many speak against it. Over the k's it is
 
 A claim that is tested in several ways gets the verdict on which they all agree, else "mixed".
 
-These rules were fixed before any result on this page was known. A trial with 100 photos had changed them in two
+These rules were fixed before any result on this page was known. A trial with 100 photos had changed them in three
 places: at first any effect of a random dictionary made a cell void, but directions that read more from a branch
-follow what the branch follows, so that now a feature has to exceed them; and C5 got the two tests that do not ask
-which branch has the largest share.
+follow what the branch follows, so that now a feature has to exceed them; C5 got the two tests that do not ask
+which branch has the largest share; and "at least one" layer became "more than half" (of 4 or 5 layers the same).
 """
 
 FOR, AGAINST, NEITHER, VOID, OPEN = "for", "against", "neither", "void", "open"
