@@ -10,6 +10,7 @@
 #include "engine/error.h"
 #include "engine/random.h"
 #include "loader/imagenet_classes.h"
+#include "tests/analysis/uniformity.h"
 
 using namespace branchsae;
 
@@ -224,11 +225,7 @@ TEST_CASE("selectivity: with shuffled labels p is uniform") {
     for (size_t i = 0; i < 1000; ++i) shuffled.shown[i] = animal.shown[static_cast<size_t>(order[i])];
     p.push_back(selectivity(noise, shuffled).ranks.p);
   }
-  std::ranges::sort(p);
-  double most = 0;  // Kolmogorov's distance; sqrt(200) times it exceeds 1.63 in 1 % of uniform samples
-  for (size_t i = 0; i < p.size(); ++i)
-    most = std::max(most, std::abs(p[i] - (static_cast<double>(i) + 0.5) / 200));
-  CHECK(most * std::sqrt(200.0) < 1.63);
+  CHECK(test::distance_from_uniform(p) < 1.63);  // exceeded in 1 % of uniform samples
 }
 
 TEST_CASE("label entropy: one class is 0 bits, two alike are 1") {

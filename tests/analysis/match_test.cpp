@@ -11,6 +11,7 @@
 #include "analysis/matching/match_report.h"
 #include "engine/error.h"
 #include "engine/random.h"
+#include "tests/analysis/uniformity.h"
 
 using namespace branchsae;
 
@@ -115,18 +116,6 @@ struct Planted {
   MatchSide a, b;
 };
 
-/// Largest distance of the sorted p from the uniform distribution, times sqrt(n): Kolmogorov's statistic.
-double distance_from_uniform(std::vector<double> p) {
-  std::ranges::sort(p);
-  const auto n = static_cast<double>(p.size());
-  double most = 0;
-  for (size_t i = 0; i < p.size(); ++i) {
-    most = std::max(
-        {most, std::abs(p[i] - static_cast<double>(i) / n), std::abs(p[i] - static_cast<double>(i + 1) / n)});
-  }
-  return most * std::sqrt(n);
-}
-
 const Agreement& of(const MatchResult& result, size_t similarity, size_t pairing) {
   return *result.similarities.at(similarity).pairings.at(pairing).agreement;
 }
@@ -203,7 +192,7 @@ TEST_CASE("match: when pairs do not care for branches, p is uniform") {
     shares.push_back(agreement.of[2].shares.p);
   }
   // 1.63 is exceeded in 1 % of uniform samples; seeded, so that it either always passes or never.
-  CHECK(distance_from_uniform(shares) < 1.63);
+  CHECK(test::distance_from_uniform(shares) < 1.63);
   // Counts tie, and a tie counts as reached: p <= alpha in at most a share alpha of the runs, and in not much
   // less. About 50 pairs of 200 agree, +- 6, so that a tie takes some 7 % off p's middle. Three sd of 200
   // runs.

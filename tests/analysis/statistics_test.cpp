@@ -12,6 +12,7 @@
 #include "analysis/statistics/ranks.h"
 #include "engine/error.h"
 #include "engine/random.h"
+#include "tests/analysis/uniformity.h"
 
 using namespace branchsae;
 using nlohmann::json;
@@ -35,18 +36,6 @@ FourFold four_fold(const json& table) {
 
 std::vector<uint8_t> labels_of(const json& labels) {
   return labels.get<std::vector<uint8_t>>();
-}
-
-/// Largest distance of the sorted p from the uniform distribution, times sqrt(n): Kolmogorov's statistic.
-double distance_from_uniform(std::vector<double> p) {
-  std::ranges::sort(p);
-  const auto n = static_cast<double>(p.size());
-  double most = 0;
-  for (size_t i = 0; i < p.size(); ++i) {
-    most = std::max(
-        {most, std::abs(p[i] - static_cast<double>(i) / n), std::abs(p[i] - static_cast<double>(i + 1) / n)});
-  }
-  return most * std::sqrt(n);
 }
 
 }  // namespace
@@ -203,7 +192,7 @@ TEST_CASE("statistics: a permutation test finds a planted link, and without one 
     CHECK(permutation_test(deciles, kRounds, 1, product).p == doctest::Approx(1.0 / (1 + kRounds)));
   }
   // 1.63 is exceeded in 1 % of uniform samples; seeded, so that it either always passes or never.
-  CHECK(distance_from_uniform(p) < 1.63);
+  CHECK(test::distance_from_uniform(p) < 1.63);
 }
 
 TEST_CASE("statistics: several statistics of the same permutations are tested as each alone") {
