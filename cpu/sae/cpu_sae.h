@@ -111,9 +111,7 @@ class CpuSae final : public SaeExecutor {
   void aux_gradient(const Batch& batch, int64_t first, int64_t rows, int64_t partial, TileWorkspace& work,
                     TileSums& sums);
   bool learns_narrow() const;
-  float learn_narrow(const SelectionBuffer& selection, int64_t row, const float* base, float base_sign,
-                     float* r, float* r_sums, float factor, int64_t partial, TileWorkspace& work);
-  void mark_fired(const SelectionBuffer& selection, int64_t row, int64_t partial);
+  LearnTile narrow_tile(SelectionBuffer& selection, int64_t rows, int64_t partial, TileWorkspace& work);
   void add_token_gradient(const SelectionBuffer& selection, int64_t row, int64_t pair_row, float factor,
                           int64_t partial, bool count_as_fired, TileWorkspace& work);
   void store_slices(int64_t pair_row, const float* r, const float* xc);

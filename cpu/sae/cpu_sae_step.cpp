@@ -141,17 +141,21 @@ void CpuSae::run_tile(const Batch& batch, int64_t tile, int64_t partial, TileWor
 void CpuSae::main_gradient(const Batch& batch, int64_t first, int64_t rows, int64_t partial,
                            TileWorkspace& work, TileSums& sums, float* r_sums) {
   const SelectionBuffer& selection = work.selection;
+  for (int64_t t = 0; t < rows; ++t) sums.active += selection.count(t);
+  if (learns_narrow()) {
+    LearnTile tile = narrow_tile(work.selection, rows, partial, work);
+    tile.base = work.xc.data();
+    tile.base_sign = -1;
+    tile.factor = batch.error_factor;
+    tile.r_sums = r_sums;
+    tile.fired = partial_fired_.data() + partial * spec_.n;
+    sums.squared_error += kernels_.learn_tile(tile);
+    return;
+  }
   const bool prefetch = prefetch_rows();
   for (int64_t t = 0; t < rows; ++t) {
     const float* xc = work.xc.data() + t * layout_.x_stride;
     float* r = work.r.data() + t * layout_.x_stride;
-    sums.active += selection.count(t);
-    if (learns_narrow()) {
-      sums.squared_error += static_cast<double>(
-          learn_narrow(selection, t, xc, -1.0F, r, r_sums, batch.error_factor, partial, work));
-      mark_fired(selection, t, partial);
-      continue;
-    }
     const bool has_next = prefetch && t + 1 < rows;
     const float squares = kernels_.decode_token(
         {selection.values(t), selection.indices(t), selection.count(t), parameters_.decoder().data(),
@@ -165,14 +169,17 @@ void CpuSae::main_gradient(const Batch& batch, int64_t first, int64_t rows, int6
 void CpuSae::aux_gradient(const Batch& batch, int64_t first, int64_t rows, int64_t partial,
                           TileWorkspace& work, TileSums& sums) {
   SelectionBuffer& selection = work.aux_selection;
+  if (learns_narrow()) {
+    LearnTile tile = narrow_tile(selection, rows, partial, work);
+    tile.base = work.r.data();
+    tile.base_sign = 1;
+    tile.factor = batch.aux_error_factor;
+    sums.aux_error += kernels_.learn_tile(tile);
+    return;
+  }
   for (int64_t t = 0; t < rows; ++t) {
     const int32_t* indices = selection.indices(t);
     float* r = work.r.data() + t * layout_.x_stride;
-    if (learns_narrow()) {
-      sums.aux_error += static_cast<double>(
-          learn_narrow(selection, t, r, 1.0F, r, nullptr, batch.aux_error_factor, partial, work));
-      continue;
-    }
     const float squares = kernels_.decode_token({selection.values(t), indices, selection.count(t),
                                                  parameters_.decoder().data(), layout_.d_padded, r, 1.0F, r,
                                                  nullptr, work.g.data(), work.dot_work.data(), nullptr, 0});
@@ -183,32 +190,25 @@ void CpuSae::aux_gradient(const Batch& batch, int64_t first, int64_t rows, int64
 }
 
 bool CpuSae::learns_narrow() const {
-  return kernels_.learn_token != nullptr && layout_.scheme == GradientScheme::kScatter && spec_.tied &&
+  return kernels_.learn_tile != nullptr && layout_.scheme == GradientScheme::kScatter && spec_.tied &&
          layout_.d_padded <= kNarrowColumns;
 }
 
-// Returns |r|^2.
-float CpuSae::learn_narrow(const SelectionBuffer& selection, int64_t row, const float* base, float base_sign,
-                           float* r, float* r_sums, float factor, int64_t partial, TileWorkspace& work) {
-  DecodeToken decode{};
-  decode.z = selection.values(row);
-  decode.indices = selection.indices(row);
-  decode.count = selection.count(row);
-  decode.rows = parameters_.decoder().data();
-  decode.d_padded = layout_.d_padded;
-  decode.base = base;
-  decode.base_sign = base_sign;
-  decode.r = r;
-  decode.r_sums = r_sums;
-  return kernels_.learn_token({decode, factor, work.xc.data() + row * layout_.x_stride,
-                               partial_.data() + partial * spec_.n * layout_.d_padded,
-                               partial_b_enc_.data() + partial * spec_.n});
-}
-
-void CpuSae::mark_fired(const SelectionBuffer& selection, int64_t row, int64_t partial) {
-  const int32_t* indices = selection.indices(row);
-  uint8_t* fired = partial_fired_.data() + partial * spec_.n;
-  for (int64_t i = 0; i < selection.count(row); ++i) fired[indices[i]] = 1;
+// What the gradients of the selection and of AuxK have in common.
+LearnTile CpuSae::narrow_tile(SelectionBuffer& selection, int64_t rows, int64_t partial,
+                              TileWorkspace& work) {
+  LearnTile tile{};
+  tile.rows = rows;
+  tile.selection = selection.view();
+  tile.weights = parameters_.decoder().data();
+  tile.d_padded = layout_.d_padded;
+  tile.xc = work.xc.data();
+  tile.r = work.r.data();
+  tile.x_stride = layout_.x_stride;
+  tile.gradient = partial_.data() + partial * spec_.n * layout_.d_padded;
+  tile.b_enc = partial_b_enc_.data() + partial * spec_.n;
+  tile.g = work.g.data();
+  return tile;
 }
 
 // work.g holds W_i . r of the token, work.r and work.xc its rows.
@@ -225,7 +225,8 @@ void CpuSae::add_token_gradient(const SelectionBuffer& selection, int64_t row, i
     return;
   }
   float* b_enc = partial_b_enc_.data() + partial * spec_.n;
-  if (count_as_fired) mark_fired(selection, row, partial);
+  uint8_t* fired = partial_fired_.data() + partial * spec_.n;
+  for (int64_t i = 0; count_as_fired && i < count; ++i) fired[indices[i]] = 1;
   for (int64_t i = 0; i < count; ++i) {
     work.zc[i] = factor * z[i];
     work.g[i] *= factor;

@@ -14,28 +14,55 @@
 HWY_BEFORE_NAMESPACE();
 namespace branchsae::cpu::HWY_NAMESPACE {
 
+// Columns of a block of load_tile(), whose sums stay in registers.
+constexpr int kLoadVectors = kN == 16 ? 8 : 4;
+
+struct TileSquares {
+  V squares;
+  size_t nonzeros;
+};
+
+// A block of columns of all tokens. Tokens of the next tile are asked for meanwhile: they come from memory.
+template <int kVectors>
+HWY_INLINE void load_block(const LoadTile& a, int64_t column, TileSquares& total) {
+  const D d;
+  const V scale = hn::Set(d, a.scale);
+  V b_pre[kVectors], sums[kVectors];
+  BRANCHSAE_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    b_pre[v] = hn::Load(d, a.b_pre + column + v * kN);
+    sums[v] = hn::Zero(d);
+  }
+  for (int64_t t = 0; t < a.rows; ++t) {
+    const float* HWY_RESTRICT x = a.x + t * a.row_stride + column;
+    const float* upcoming = x + a.rows * a.row_stride;
+    float* HWY_RESTRICT xs = a.xs + t * a.tile_stride + column;
+    float* HWY_RESTRICT xc = a.xc + t * a.tile_stride + column;
+    BRANCHSAE_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      if (v * kN % kLanes == 0) __builtin_prefetch(upcoming + v * kN, 0, 2);
+      const V scaled = hn::Mul(scale, hn::LoadU(d, x + v * kN)), centred = hn::Sub(scaled, b_pre[v]);
+      hn::Store(scaled, d, xs + v * kN);
+      hn::Store(centred, d, xc + v * kN);
+      sums[v] = hn::Add(sums[v], centred);
+      total.squares = hn::MulAdd(centred, centred, total.squares);
+      total.nonzeros += hn::CountTrue(d, hn::Ne(scaled, hn::Zero(d)));
+    }
+  }
+  BRANCHSAE_UNROLL
+  for (int v = 0; v < kVectors; ++v) hn::Store(sums[v], d, a.column_sums + column + v * kN);
+}
+
 LoadedTile load_tile(const LoadTile& a) {
   if (a.column_stride != 1) return plain_kernels().load_tile(a);
-  const D d;
   const int64_t whole = a.d / kN * kN;
-  const V scale = hn::Set(d, a.scale);
-  V squares = hn::Zero(d);
+  TileSquares total{hn::Zero(D()), 0};
   double tail_squares = 0;
-  size_t nonzeros = 0;
-  for (int64_t j = 0; j < whole; j += kN) {
-    const V b_pre = hn::Load(d, a.b_pre + j);
-    V sum = hn::Zero(d);
-    for (int64_t t = 0; t < a.rows; ++t) {
-      const V xs = hn::Mul(scale, hn::LoadU(d, a.x + t * a.row_stride + j));
-      const V xc = hn::Sub(xs, b_pre);
-      hn::Store(xs, d, a.xs + t * a.tile_stride + j);
-      hn::Store(xc, d, a.xc + t * a.tile_stride + j);
-      sum = hn::Add(sum, xc);
-      squares = hn::MulAdd(xc, xc, squares);
-      nonzeros += hn::CountTrue(d, hn::Ne(xs, hn::Zero(d)));
-    }
-    hn::Store(sum, d, a.column_sums + j);
-  }
+  int64_t column = 0;
+  for (; column + kLoadVectors * kN <= whole; column += kLoadVectors * kN)
+    load_block<kLoadVectors>(a, column, total);
+  for (; column + 4 * kN <= whole; column += 4 * kN) load_block<4>(a, column, total);
+  for (; column < whole; column += kN) load_block<1>(a, column, total);
   for (int64_t j = whole; j < a.d_padded; ++j) {
     float sum = 0;
     for (int64_t t = 0; t < a.rows; ++t) {
@@ -45,23 +72,28 @@ LoadedTile load_tile(const LoadTile& a) {
       a.xc[t * a.tile_stride + j] = xc;
       sum += xc;
       tail_squares += static_cast<double>(xc) * static_cast<double>(xc);
-      nonzeros += xs != 0 ? 1 : 0;
+      total.nonzeros += xs != 0 ? 1 : 0;
     }
     a.column_sums[j] = sum;
   }
-  return {static_cast<double>(sum_of_lanes(squares)) + tail_squares, static_cast<int64_t>(nonzeros)};
+  return {static_cast<double>(sum_of_lanes(total.squares)) + tail_squares,
+          static_cast<int64_t>(total.nonzeros)};
 }
 
 // One token's entries of one block of columns; returns their end.
 HWY_INLINE int32_t list_block(const float* x, int64_t begin, int64_t end, int32_t count, int32_t* columns,
                               float* values) {
+  // Numbers from memory: the vector library would write them one by one each time.
+  alignas(64) static constexpr int32_t kNumbers[kLanes] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                           8, 9, 10, 11, 12, 13, 14, 15};
   const D d;
   const DI di;
+  const VI numbers = hn::Load(di, kNumbers);
   for (int64_t j = begin; j < end; j += kN) {
     const V x_j = hn::Load(d, x + j);
     const Mask real = hn::Ne(x_j, hn::Zero(d));
-    hn::StoreU(hn::Compress(hn::Iota(di, static_cast<int32_t>(j)), hn::RebindMask(di, real)), di,
-               columns + count);
+    const VI column = hn::Add(numbers, hn::Set(di, static_cast<int32_t>(j)));
+    hn::StoreU(hn::Compress(column, hn::RebindMask(di, real)), di, columns + count);
     hn::StoreU(hn::Compress(x_j, real), d, values + count);
     count += static_cast<int32_t>(hn::CountTrue(d, real));
   }

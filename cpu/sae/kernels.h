@@ -251,15 +251,25 @@ struct ScatterToken {
   float* rows_dec;  ///< [n, d_padded]; null: tied
 };
 
-/// Both for one token of narrow rows and tied weights: the residual e = factor * r is decoded, and the rows
-/// of a partial gradient get factor z_i r + g_i xc, g_i = factor W_i . r. The bits are those of the two
-/// apart.
-struct LearnToken {
-  DecodeToken decode;  ///< d_padded <= kNarrowColumns; without dots, work and next
+/// Both for the tokens of a tile, of narrow rows and tied weights: the residual r = sum_i z_i W_i + base_sign
+/// * base, and the rows of a partial gradient get factor z_i r + g_i xc, g_i = factor W_i . r. The bits are
+/// those of the two apart.
+struct LearnTile {
+  int64_t rows;
+  Selection selection;
+  const float* weights;  ///< W [n, d_padded]
+  int64_t d_padded;      ///< <= kNarrowColumns
+  const float* base;     ///< [rows, x_stride]
+  float base_sign;       ///< -1 or 1
+  const float* xc;       ///< [rows, x_stride]
+  float* r;              ///< [rows, x_stride] (out); may be `base`
+  int64_t x_stride;
   float factor;
-  const float* xc;  ///< [d_padded]
-  float* rows;      ///< [n, d_padded]
+  float* r_sums;    ///< [d_padded] += r; null: not wanted
+  float* gradient;  ///< [n, d_padded]
   float* b_enc;     ///< [n] += g_i
+  uint8_t* fired;   ///< [n] = 1 where selected; null: not wanted
+  float* g;         ///< work space [k rounded up to kLanes]
 };
 
 /// Selected (token, latent) pairs of one range of latents.
@@ -343,8 +353,8 @@ struct SaeKernels {
   /// Returns |r|^2.
   float (*decode_token)(const DecodeToken&);
   void (*scatter_token)(const ScatterToken&);
-  /// Returns |r|^2. Null: this level has too few registers to gain by it.
-  float (*learn_token)(const LearnToken&);
+  /// Returns the sum of |r|^2. Null: this level has too few registers to gain by it.
+  double (*learn_tile)(const LearnTile&);
   void (*add_pairs)(const AddPairs&);
   /// target[i] = sum over the partials, in order, and zeroes them. partials[p * stride + i].
   void (*sum_partials)(float* partials, int64_t stride, int64_t partials_count, int64_t width, float* target);

@@ -151,7 +151,7 @@ const SaeKernels& plain_kernels() {
                                 .select_all = plain_select_all,
                                 .decode_token = decode_token,
                                 .scatter_token = scatter_token,
-                                .learn_token = nullptr,
+                                .learn_tile = nullptr,
                                 .add_pairs = add_pairs,
                                 .sum_partials = sum_partials,
                                 .add_scaled = add_scaled,

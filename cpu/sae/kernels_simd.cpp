@@ -44,7 +44,7 @@ const SaeKernels& table() {
                                   .select_all = select_all,
                                   .decode_token = decode_token,
                                   .scatter_token = scatter_token,
-                                  .learn_token = kN == 16 ? learn_token : nullptr,
+                                  .learn_tile = kN == 16 ? learn_tile : nullptr,
                                   .add_pairs = add_pairs,
                                   .sum_partials = sum_partials,
                                   .add_scaled = add_scaled,

@@ -77,14 +77,17 @@ HWY_INLINE void bisect(const T* values, int64_t count, int64_t k, int32_t& low, 
 // k are positive. `count` is the length of the arrays, padding included.
 HWY_INLINE void bound_keys(const Key* const* keys, const int64_t* counts, int tokens, int64_t k,
                            int32_t* bounds) {
-  constexpr int kSteps = 15;
   int32_t low[kTokens] = {}, high[kTokens];
   std::fill_n(high, kTokens, kLargestKey);
   bool all_short = true;
   for (int q = 0; q < tokens; ++q) all_short = all_short && counts[q] <= kShortList;
   if (all_short) {
-    for (int step = 0; step < kSteps; ++step) {
-      for (int q = 0; q < kTokens; ++q) bisect(keys[q < tokens ? q : 0], kShortList, k, low[q], high[q]);
+    for (int32_t open = 1; open > 0;) {
+      open = 0;
+      for (int q = 0; q < kTokens; ++q) {
+        bisect(keys[q < tokens ? q : 0], kShortList, k, low[q], high[q]);
+        open |= static_cast<int32_t>(high[q] - low[q] > 1);
+      }
     }
   } else {
     for (int q = 0; q < tokens; ++q) {

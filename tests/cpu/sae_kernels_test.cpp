@@ -71,34 +71,44 @@ HostTensor sparse_tokens(int64_t rows, int64_t d, double density, bool integers,
 }
 
 // A token's random values, the same for every call.
+/// Tokens of a tile and what is selected of them: as many latents as `counts` says.
 struct LearnCase {
-  static constexpr int64_t kLatents = 96;
-  int64_t width, count;
+  static constexpr int64_t kLatents = 96, kMost = 45, kStride = 64;
+  int64_t width, x_stride;
+  std::vector<int32_t> counts, indices;
   Array<float> w, base, xc, z;
-  std::vector<int32_t> indices;
 
-  LearnCase(int64_t width_, int64_t count_, Random& random)
+  LearnCase(int64_t width_, std::vector<int32_t> counts_, Random& random)
       : width(width_),
-        count(count_),
+        x_stride(width_ + kLanes),
+        counts(std::move(counts_)),
+        indices(counts.size() * kStride, -1),
         w(kLatents * width_, "w"),
-        base(width_, "base"),
-        xc(width_, "xc"),
-        z(round_up(count_, kLanes), "z") {
+        base(std::ssize(counts) * x_stride, "base"),
+        xc(std::ssize(counts) * x_stride, "xc"),
+        z(std::ssize(counts) * kStride, "z") {
     for (Array<float>* array : {&w, &base, &xc, &z}) {
       for (int64_t i = 0; i < array->size(); ++i) (*array)[i] = static_cast<float>(random.normal());
     }
-    for (int64_t i = 0; i < count; ++i) indices.push_back(static_cast<int32_t>(i * kLatents / count));
+    for (size_t t = 0; t < counts.size(); ++t) {
+      for (int32_t i = 0; i < counts[t]; ++i)
+        indices[t * kStride + static_cast<size_t>(i)] = i * static_cast<int32_t>(kLatents) / counts[t];
+    }
   }
+  int64_t rows() const { return std::ssize(counts); }
+  Selection selection() { return {kMost, kStride, z.data(), indices.data(), counts.data()}; }
 };
 
 struct Learned {
   Array<float> r, r_sums, rows, b_enc;
-  float squares = 0;
-  explicit Learned(int64_t width)
-      : r(width, "r"),
-        r_sums(width, "sums"),
-        rows(LearnCase::kLatents * width, "rows"),
-        b_enc(LearnCase::kLatents, "b_enc") {
+  std::vector<uint8_t> fired;
+  double squares = 0;
+  explicit Learned(const LearnCase& c)
+      : r(c.base.size(), "r"),
+        r_sums(c.width, "sums"),
+        rows(LearnCase::kLatents * c.width, "rows"),
+        b_enc(LearnCase::kLatents, "b_enc"),
+        fired(LearnCase::kLatents) {
     for (Array<float>* array : {&r_sums, &rows, &b_enc}) std::fill_n(array->data(), array->size(), 0.5F);
   }
   bool operator==(const Learned& other) const {
@@ -106,9 +116,57 @@ struct Learned {
       return std::memcmp(a.data(), b.data(), static_cast<size_t>(a.size_bytes())) == 0;
     };
     return same(r, other.r) && same(r_sums, other.r_sums) && same(rows, other.rows) &&
-           same(b_enc, other.b_enc) && squares == other.squares;
+           same(b_enc, other.b_enc) && fired == other.fired && squares == other.squares;
   }
 };
+
+/// By decode and gradient of one token after another.
+Learned learn_apart(const SaeKernels& kernels, LearnCase& c, float factor) {
+  Learned result(c);
+  Array<float> g(LearnCase::kStride, "g"), zc(LearnCase::kStride, "zc"),
+      dot_work(LearnCase::kStride * kLanes, "work");
+  for (int64_t t = 0; t < c.rows(); ++t) {
+    const float* z = c.z.data() + t * LearnCase::kStride;
+    const int32_t* indices = c.indices.data() + t * LearnCase::kStride;
+    const int64_t count = c.counts[static_cast<size_t>(t)];
+    float* r = result.r.data() + t * c.x_stride;
+    result.squares += static_cast<double>(
+        kernels.decode_token({z, indices, count, c.w.data(), c.width, c.base.data() + t * c.x_stride, -1.0F,
+                              r, result.r_sums.data(), g.data(), dot_work.data(), nullptr, 0}));
+    for (int64_t i = 0; i < count; ++i) {
+      zc[i] = factor * z[i];
+      g[i] *= factor;
+      result.b_enc[indices[i]] += g[i];
+      result.fired[static_cast<size_t>(indices[i])] = 1;
+    }
+    kernels.scatter_token({zc.data(), g.data(), indices, count, r, c.xc.data() + t * c.x_stride, c.width,
+                           result.rows.data(), nullptr});
+  }
+  return result;
+}
+
+Learned learn_together(const SaeKernels& kernels, LearnCase& c, float factor) {
+  Learned result(c);
+  Array<float> g(LearnCase::kStride, "g");
+  LearnTile tile{};
+  tile.rows = c.rows();
+  tile.selection = c.selection();
+  tile.weights = c.w.data();
+  tile.d_padded = c.width;
+  tile.base = c.base.data();
+  tile.base_sign = -1;
+  tile.xc = c.xc.data();
+  tile.r = result.r.data();
+  tile.x_stride = c.x_stride;
+  tile.factor = factor;
+  tile.r_sums = result.r_sums.data();
+  tile.gradient = result.rows.data();
+  tile.b_enc = result.b_enc.data();
+  tile.fired = result.fired.data();
+  tile.g = g.data();
+  result.squares = kernels.learn_tile(tile);
+  return result;
+}
 
 }  // namespace
 
@@ -330,45 +388,19 @@ TEST_CASE("gradients on sparse tokens agree with the reference") {
 }
 
 TEST_CASE("decode and gradient in one go give the bits of the two apart") {
-  constexpr float kFactor = 0.3F;
   Random random(5, 0);
+  const std::vector<std::vector<int32_t>> tiles = {
+      {32}, {0}, {32, 32, 32}, {45, 0, 1, 2, 17, 16, 15, 45}, {1, 45, 3}, {0, 0, 2, 0}};
   for (const Isa isa : isa_levels()) {
     const SaeKernels& kernels = sae_kernels(isa);
-    if (kernels.learn_token == nullptr) continue;
+    if (kernels.learn_tile == nullptr) continue;
     for (int64_t width = kLanes; width <= kNarrowColumns; width += kLanes) {
-      for (const int64_t count : {0, 1, 2, 15, 16, 17, 32, 45}) {
+      for (size_t i = 0; i < tiles.size(); ++i) {
         CAPTURE(isa_name(isa));
         CAPTURE(width);
-        CAPTURE(count);
-        const LearnCase c(width, count, random);
-        Learned apart(width), fused(width);
-        Array<float> g(round_up(count, kLanes) + kLanes, "g"), zc(round_up(count, kLanes) + kLanes, "zc"),
-            dot_work((count + kLanes) * kLanes, "work");
-        DecodeToken decode{c.z.data(),
-                           c.indices.data(),
-                           count,
-                           c.w.data(),
-                           width,
-                           c.base.data(),
-                           -1.0F,
-                           apart.r.data(),
-                           apart.r_sums.data(),
-                           g.data(),
-                           dot_work.data(),
-                           nullptr,
-                           0};
-        apart.squares = kernels.decode_token(decode);
-        for (int64_t i = 0; i < count; ++i) {
-          zc[i] = kFactor * c.z[i];
-          g[i] *= kFactor;
-          apart.b_enc[c.indices[static_cast<size_t>(i)]] += g[i];
-        }
-        kernels.scatter_token({zc.data(), g.data(), c.indices.data(), count, apart.r.data(), c.xc.data(),
-                               width, apart.rows.data(), nullptr});
-        decode.r = fused.r.data(), decode.r_sums = fused.r_sums.data(), decode.dots = decode.work = nullptr;
-        fused.squares =
-            kernels.learn_token({decode, kFactor, c.xc.data(), fused.rows.data(), fused.b_enc.data()});
-        CHECK(fused == apart);
+        CAPTURE(i);
+        LearnCase c(width, tiles[i], random);
+        CHECK(learn_together(kernels, c, 0.3F) == learn_apart(kernels, c, 0.3F));
       }
     }
   }
