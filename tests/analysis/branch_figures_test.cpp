@@ -92,26 +92,29 @@ TEST_CASE("causal shares: encoded again with a branch at its mean, TopK included
   // Latent 0 reads a channel of each branch, latent 1 another of the first.
   const SaeFile sae = sae_of({1, 0, 1, 0, 0, 4, 0, 0}, {0, 0, 0, 0}, 2, 2);
   const std::vector<float> means{1, 1, 0.5F, 7};
-  // f_0 = 8, 16, 4. Without 1x1: 4, 4, 6; latent 1 then has 8. Without 5x5: 7, 15, 1.
-  const std::vector<float> tokens{3, 0, 1, 0, 7, 0, 1, 0, 0, 0, 2, 0};
+  // f_0 = 8, 16; without 1x1 4, 4, beside 8 of latent 1; without 5x5 7, 15.
+  // f_1 = 16 on the third token; without 1x1 8, without 5x5 16.
+  const std::vector<float> tokens{3, 0, 1, 0, 7, 0, 1, 0, 0, 2, 0, 0};
   const View<const float, 2> rows(tokens.data(), {3, 4});
   const Device device = Device::cpu(1);
   const auto stream = device.make_stream();
   {
-    const Codes codes{2, {8, 0, 16, 0, 4, 0}, {0, -1, 0, -1, 0, -1}};
+    const Codes codes{2, {8, 0, 16, 0, 16, 0}, {0, -1, 0, -1, 1, -1}};
     CausalSums both(device, sae, 2, kHalves, means, 2, SaePrecision::kF32);  // in two parts
     both.add_sync(*stream, rows, codes.value_rows(), codes.index_rows());
     const LatentBranchValues shares = both.shares();
     // In single precision: sums of small integers, exact.
-    CHECK(shares.at(0, 0) == 0.5);
-    CHECK(shares.at(0, 1) == 1 - 23.0 / 28);
-    CHECK(std::isnan(shares.at(1, 0)));
+    CHECK(shares.at(0, 0) == 1 - 8.0 / 24);
+    CHECK(shares.at(0, 1) == 1 - 22.0 / 24);
+    CHECK(shares.at(1, 0) == 0.5);
+    CHECK(shares.at(1, 1) == 0);
   }
-  const Codes codes{1, {8, 16, 4}, {0, 0, 0}};
+  const Codes codes{1, {8, 16, 16}, {0, 0, 1}};
   CausalSums one(device, sae, 1, kHalves, means, 8, SaePrecision::kF32);
   one.add_sync(*stream, rows, codes.value_rows(), codes.index_rows());
   CHECK(one.shares().at(0, 0) == 1);  // latent 1 takes the only place
-  CHECK(one.shares().at(0, 1) == 1 - 23.0 / 28);
+  CHECK(one.shares().at(0, 1) == 1 - 22.0 / 24);
+  CHECK(one.shares().at(1, 0) == 0.5);
 }
 
 TEST_CASE("random dictionary: norms of rows spread over the autoencoder's, its centre and scale") {

@@ -434,10 +434,11 @@ TEST_CASE("card pictures: crops and heat maps of the images that the names say")
     const RgbImage whole = photo(photos, image);
     // Cells of 20 x 20 pixels: the middle of cell (y, x) is pixel (20 y + 10, 20 x + 10).
     const int64_t top = 20 * (image % 6 / 3) + 10 - 8, left = 20 * (image % 6 % 3) + 10 - 8;
-    CHECK(bytes_of(pictures, name + ".jpg") == encode_jpeg(crop(whole, {left, top, 16, 16})));
+    CHECK((bytes_of(pictures, name + ".jpg") ==
+           encode_jpeg(crop(whole, {left, top, 16, 16}))));  // no bytes printed
     std::vector<float> z(6, 0.0F);
     z[static_cast<size_t>(image % 6)] = static_cast<float>(image + 1);
-    CHECK(bytes_of(pictures, name + "-heat.jpg") == encode_jpeg(heat_over(whole, z, {2, 3}, 8)));
+    CHECK((bytes_of(pictures, name + "-heat.jpg") == encode_jpeg(heat_over(whole, z, {2, 3}, 8))));
   };
   check("00000/top-01", 7);
   check("00000/top-02", 6);

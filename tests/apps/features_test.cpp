@@ -245,7 +245,7 @@ TEST_CASE("features: pictures of several k are those of each alone, the crop tha
   for (const std::string& name : files_of_features(together)) {
     CAPTURE(name);
     if (name.ends_with(".jpg"))
-      CHECK(branchsae::read_file(together / name) == branchsae::read_file(alone / name));
+      CHECK((branchsae::read_file(together / name) == branchsae::read_file(alone / name)));
     // Wider than the pictures, so that all of each is shown.
     if (name.ends_with("top-01.jpg")) CHECK(side_of(together / name) == 64);
   }
@@ -281,7 +281,7 @@ TEST_CASE("features: a signal while pictures are drawn leaves what was there, of
   stopped = run_program(words, stop);
   CHECK(stopped.code == 128 + SIGTERM);
   CHECK(files_of_features(run) == before);
-  CHECK(bytes_of_pictures(run) == sheets);
+  CHECK((bytes_of_pictures(run) == sheets));
 }
 
 TEST_CASE("features and train --resume leave alone what another process is writing") {
@@ -367,7 +367,7 @@ TEST_CASE("explain: a signal while it draws leaves no picture, and what was ther
   std::ofstream(out / "sheet.jpg") << "mine";
   stopped = run_program(words, stop);
   CHECK(stopped.code == 128 + SIGTERM);
-  CHECK(branchsae::read_file(out / "sheet.jpg") == "mine");
+  CHECK((branchsae::read_file(out / "sheet.jpg") == "mine"));
   CHECK(std::distance(fs::directory_iterator(out), fs::directory_iterator()) == 1);
 }
 
