@@ -98,7 +98,8 @@ std::string classes_csv(const TapEvaluation& one, const ClassList* classes) {
          {clean.top1_share(), spliced.top1_share(), clean.top5_share(), spliced.top5_share(),
           clean.mean_cross_entropy(), spliced.mean_cross_entropy(), spliced.mean_added_loss(),
           spliced.mean_divergence(), spliced.same_top1_share()}) {
-      text += "," + number(value);
+      text += ',';
+      text += number(value);
     }
     text += "\n";
   }

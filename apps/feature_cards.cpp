@@ -11,7 +11,6 @@
 #include "analysis/features/card_pictures.h"
 #include "analysis/features/receptive_field.h"
 #include "apps/numbers.h"
-#include "apps/result_files.h"
 #include "apps/signals.h"
 #include "engine/error.h"
 #include "engine/parallel.h"
@@ -140,10 +139,11 @@ std::vector<HeatMaps> card_heat_maps(const Device& device, const ScanInput& inpu
   return maps;
 }
 
-void write_cards(const std::filesystem::path& folder, const std::vector<FeatureCard>& cards,
-                 const HeatMaps& maps, const ScanInput& input, const FeatureScan& scan,
-                 const CardArguments& arguments, int threads, FeatureTable& table) {
-  StagedFolder staged(folder);
+std::unique_ptr<StagedFolder> draw_cards(const std::filesystem::path& folder,
+                                         const std::vector<FeatureCard>& cards, const HeatMaps& maps,
+                                         const ScanInput& input, const FeatureScan& scan,
+                                         const CardArguments& arguments, int threads, FeatureTable& table) {
+  auto staged = std::make_unique<StagedFolder>(folder);
   CardPictureOptions options{
       .grid = scan.grid, .crop_side = crop_side(arguments, input, scan), .caption = captions(input)};
   FirstError error;
@@ -155,13 +155,14 @@ void write_cards(const std::filesystem::path& folder, const std::vector<FeatureC
       CardPictureOptions own = options;
       own.heading = heading(row, input.saes[scan.sae].tap, scan.k);
       CardPictures pictures = draw_card(card, maps, *input.run.images, own);
-      for (const auto& [name, bytes] : pictures.files) staged.write(name, bytes);
+      for (const auto& [name, bytes] : pictures.files) staged->write(name, bytes);
       place_below(pictures.names, folder.filename().string());
       row.pictures = std::move(pictures.names);
     });
   });
   error.rethrow();
-  staged.commit();
+  check_stop();
+  return staged;
 }
 
 }  // namespace branchsae::apps

@@ -1,11 +1,14 @@
 #pragma once
 /// Pictures of some of a scan's latents: which ones, and where their files go.
+#include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "analysis/features/cards.h"
 #include "analysis/features/feature_table.h"
 #include "analysis/features/scan.h"
+#include "apps/result_files.h"
 #include "apps/scan_input.h"
 
 namespace branchsae::apps {
@@ -30,11 +33,12 @@ std::vector<HeatMaps> card_heat_maps(const Device& device, const ScanInput& inpu
                                      const std::vector<std::vector<FeatureCard>>& cards,
                                      const Context& context);
 
-/// Draws the cards on `threads` threads into `folder`, which is replaced as a whole, and enters the files'
-/// names (below folder's parent) in the table. Throws IoError (disk full), InputError (a photo is gone),
-/// Interrupted.
-void write_cards(const std::filesystem::path& folder, const std::vector<FeatureCard>& cards,
-                 const HeatMaps& maps, const ScanInput& input, const FeatureScan& scan,
-                 const CardArguments& arguments, int threads, FeatureTable& table);
+/// Draws the cards on `threads` threads and enters the files' names (below folder's parent) in the table.
+/// The pictures take the place of `folder` when the result is committed. Throws IoError (disk full),
+/// InputError (a photo is gone), Interrupted.
+std::unique_ptr<StagedFolder> draw_cards(const std::filesystem::path& folder,
+                                         const std::vector<FeatureCard>& cards, const HeatMaps& maps,
+                                         const ScanInput& input, const FeatureScan& scan,
+                                         const CardArguments& arguments, int threads, FeatureTable& table);
 
 }  // namespace branchsae::apps

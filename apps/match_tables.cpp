@@ -17,6 +17,10 @@ std::string figure(double value, int digits = 3) {
   return std::isfinite(value) ? as_figure(value, digits) : "-";
 }
 
+std::string interval(double low, double high) {
+  return std::isfinite(low) && std::isfinite(high) ? fmt::format("{} to {}", figure(low), figure(high)) : "-";
+}
+
 std::string count(int64_t value) {
   return with_separators(value);
 }
@@ -66,19 +70,42 @@ Table branch_table(const std::string& first, const std::string& second) {
                 {"q", kRight}});
 }
 
-void add_branches(Table& table, const std::string& first, const std::string& second,
-                  const Agreement& agreement) {
-  for (const BranchAgreement& one : agreement.of) {
-    table.row({first, second, one.branch, count(one.in_branch.both), figure(one.both.null_mean),
-               figure(one.odds.value), fmt::format("{} to {}", figure(one.odds.low), figure(one.odds.high)),
-               figure(one.fisher.two_sided), figure(one.fisher_q), figure(one.shares.r), figure(one.shares.p),
-               figure(one.shares_q)});
+constexpr const char* kNoOdds =
+    "odds ratio -: on one side no pair, or every pair, is in the branch; there is nothing to compare\n";
+
+/// The tables of agreements, and what a dash in them means where there is one.
+class AgreementTables {
+ public:
+  AgreementTables(const std::string& first, const std::string& second)
+      : same_(same_branch_table(first, second)), branches_(branch_table(first, second)) {}
+
+  void add_same(const std::string& first, const std::string& second, const char* most,
+                const Agreement& agreement, const std::optional<Agreement>& random) {
+    same_.row(same_branch_row(first, second, most, agreement, random));
   }
-}
+  void add_branches(const std::string& first, const std::string& second, const Agreement& agreement) {
+    for (const BranchAgreement& one : agreement.of) {
+      branches_.row({first, second, one.branch, count(one.in_branch.both), figure(one.both.null_mean),
+                     figure(one.odds.value), interval(one.odds.low, one.odds.high),
+                     figure(one.fisher.two_sided), figure(one.fisher_q), figure(one.shares.r),
+                     figure(one.shares.p), figure(one.shares_q)});
+      dash_ = dash_ || one.in_branch.has_empty_margin();
+    }
+  }
+  bool empty() const { return same_.empty(); }
+  std::string text() const {
+    return fmt::format("\n{}\n{}{}", same_.text(), branches_.text(), dash_ ? kNoOdds : "");
+  }
+
+ private:
+  Table same_, branches_;
+  bool dash_ = false;
+};
 
 std::string counts_text(const Agreement& agreement) {
   std::vector<Table::Column> columns = {{"a in"}};
-  for (const std::string& branch : agreement.branches) columns.push_back({"b in " + branch, kRight});
+  for (const std::string& branch : agreement.branches)
+    columns.push_back({fmt::format("b in {}", branch), kRight});
   Table table(columns);
   for (size_t i = 0; i < agreement.table.size(); ++i) {
     std::vector<std::string> row = {agreement.branches[i]};
@@ -130,23 +157,22 @@ std::string match_text(const MatchResult& result) {
   }
   if (!result.no_agreement.empty())
     return text + fmt::format("branches are not compared: {}\n", result.no_agreement);
-  Table same = same_branch_table("similarity", "pairing"), branches = branch_table("similarity", "pairing");
+  AgreementTables tables("similarity", "pairing");
   for (const SimilarityMatch& match : result.similarities) {
     const auto add = [&](const std::string& name, const std::optional<Agreement>& agreement,
                          const std::optional<Agreement>& random) {
       if (!agreement) return;
-      same.row(same_branch_row(match.name, name, "energy", *agreement, random));
-      add_branches(branches, match.name, name, *agreement);
+      tables.add_same(match.name, name, "energy", *agreement, random);
+      tables.add_branches(match.name, name, *agreement);
     };
     for (const Pairing& pairing : match.pairings) {
       add(pairing.name, pairing.agreement, pairing.random);
       if (!pairing.enriched) continue;
-      same.row(same_branch_row(match.name, pairing.name, "enrichment", *pairing.enriched,
-                               pairing.random_enriched));
+      tables.add_same(match.name, pairing.name, "enrichment", *pairing.enriched, pairing.random_enriched);
     }
     add("held on odd images", match.halves.agreement, std::nullopt);
   }
-  text += "\n" + same.text() + "\n" + branches.text();
+  text += tables.text();
   for (const SimilarityMatch& match : result.similarities) {
     if (match.pairings.empty() || !match.pairings.front().agreement) continue;
     text += fmt::format("\n{}, {}:\n{}", match.name, match.pairings.front().name,
@@ -167,16 +193,16 @@ std::string joined_text(const JoinedResult& result) {
   for (size_t number = 0; number < result.by_count.size(); ++number)
     text += fmt::format("{} of {} live features live in {} layers\n", count(result.by_count[number]),
                         count(result.live), number);
-  Table same = same_branch_table("layer", "and layer"), branches = branch_table("layer", "and layer");
+  AgreementTables tables("layer", "and layer");
   for (const JoinedLayers& layers : result.between) {
     if (!layers.agreement || layers.pairs.empty()) continue;
-    same.row(same_branch_row(layers.a, layers.b, "energy", *layers.agreement, layers.random));
-    same.row(same_branch_row(layers.a, layers.b, "enrichment", *layers.enriched, layers.random_enriched));
-    add_branches(branches, layers.a, layers.b, *layers.agreement);
+    tables.add_same(layers.a, layers.b, "energy", *layers.agreement, layers.random);
+    tables.add_same(layers.a, layers.b, "enrichment", *layers.enriched, layers.random_enriched);
+    tables.add_branches(layers.a, layers.b, *layers.agreement);
   }
-  if (same.empty())
+  if (tables.empty())
     return text + "branches are not compared: no feature lives in two layers of several branches\n";
-  return text + "\n" + same.text() + "\n" + branches.text();
+  return text + tables.text();
 }
 
 }  // namespace branchsae::apps

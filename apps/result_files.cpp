@@ -17,16 +17,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Processes that were killed leave FOLDER.tmp and their number behind.
-constexpr const char* kStagedSuffix = ".tmp";
-
+/// What processes that were killed left of a folder; what others write just now stays.
 void remove_leftovers(const fs::path& folder) {
-  const std::string prefix = folder.filename().string() + kStagedSuffix;
+  const std::string prefix = folder.filename().string() + ".tmp";
   std::error_code ignored;
   std::vector<fs::path> left;
   for (const auto& entry : fs::directory_iterator(folder.parent_path(), ignored)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with(prefix) && name.find_first_not_of("0123456789", prefix.size()) == std::string::npos)
+    if (name.starts_with(prefix) && name.rfind(".tmp") + 4 == prefix.size() && is_leftover(name))
       left.push_back(entry.path());
   }
   for (const fs::path& path : left) fs::remove_all(path, ignored);
@@ -57,8 +55,7 @@ std::string result_name(const std::string& command, const RunTap& tap, int64_t k
   return k == tap.k ? command : fmt::format("{}-k{}", command, k);
 }
 
-StagedFolder::StagedFolder(fs::path folder)
-    : folder_(std::move(folder)), staged_(folder_.string() + kStagedSuffix + std::to_string(::getpid())) {
+StagedFolder::StagedFolder(fs::path folder) : folder_(std::move(folder)), staged_(temporary_beside(folder_)) {
   remove_leftovers(folder_);
   std::error_code error;
   fs::create_directory(staged_, error);

@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <openssl/evp.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <fstream>
 #include <memory>
@@ -16,6 +18,8 @@
 namespace branchsae {
 namespace fs = std::filesystem;
 namespace {
+
+constexpr std::string_view kTemporary = ".tmp";
 
 std::string cause(int error) {
   return error == 0 ? "unknown cause" : std::strerror(error);
@@ -65,8 +69,23 @@ std::ifstream open_for_reading(const fs::path& path) {
 
 }  // namespace
 
+fs::path temporary_beside(const fs::path& path) {
+  return fmt::format("{}{}{}", path.string(), kTemporary, ::getpid());
+}
+
+bool is_leftover(std::string_view name) {
+  const size_t mark = name.rfind(kTemporary);
+  if (mark == std::string_view::npos) return false;
+  const std::string_view digits = name.substr(mark + kTemporary.size());
+  if (digits.empty() || digits.find_first_not_of("0123456789") != std::string_view::npos) return false;
+  pid_t process = 0;
+  const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), process);
+  if (parsed.ec != std::errc() || process < 1) return true;  // no process has such a number
+  return process == ::getpid() || (::kill(process, 0) != 0 && errno == ESRCH);
+}
+
 void write_file_atomically(const fs::path& path, const std::function<void(std::ostream&)>& fill) {
-  const fs::path temporary = path.string() + fmt::format(".tmp{}", ::getpid());
+  const fs::path temporary = temporary_beside(path);
   try {
     errno = 0;
     std::ofstream stream(temporary, std::ios::binary | std::ios::trunc);

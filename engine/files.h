@@ -6,8 +6,16 @@
 #include <iosfwd>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace branchsae {
+
+/// The name beside `path` under which this process writes what will become it: PATH.tmp and the process's
+/// number.
+std::filesystem::path temporary_beside(const std::filesystem::path& path);
+/// Whether a name ends like that, and no other process that runs now would have made it: what a process that
+/// was killed left behind. Processes of another machine that share the folder are not seen.
+bool is_leftover(std::string_view name);
 
 /// Writes through `fill` to a temporary name beside `path`, syncs, renames. On any error the temporary file
 /// is removed and `path` is untouched. Throws IoError naming path and cause (full disk, permission).

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <vector>
 
 #include "engine/error.h"
@@ -25,13 +24,6 @@ void sync_folder(const fs::path& path) {
   if (file < 0) return;
   ::fsync(file);
   ::close(file);
-}
-
-bool is_leftover(const std::string& name) {
-  const size_t mark = name.rfind(".tmp");
-  if (mark == std::string::npos || mark + 4 == name.size()) return false;
-  return std::all_of(name.begin() + static_cast<std::ptrdiff_t>(mark) + 4, name.end(),
-                     [](char c) { return c >= '0' && c <= '9'; });
 }
 
 }  // namespace
@@ -56,7 +48,7 @@ void write_tensors(const fs::path& path, const SafeTensors& tensors) {
 
 void link_or_copy(const fs::path& from, const fs::path& to) {
   before_file_change("link", to);
-  const fs::path temporary = to.string() + fmt::format(".tmp{}", ::getpid());
+  const fs::path temporary = temporary_beside(to);
   std::error_code error;
   fs::remove(temporary, error);
   fs::create_hard_link(from, temporary, error);
@@ -93,7 +85,8 @@ void remove_leftovers(const fs::path& folder) {
   std::error_code error;
   std::vector<fs::path> leftovers;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
-    if (is_leftover(entry.path().filename().string())) leftovers.push_back(entry.path());
+    if (entry.is_regular_file(error) && is_leftover(entry.path().filename().string()))
+      leftovers.push_back(entry.path());
   }
   for (const fs::path& path : leftovers) {
     before_file_change("remove", path);

@@ -24,7 +24,8 @@ void link_or_copy(const std::filesystem::path& from, const std::filesystem::path
 void make_folder(const std::filesystem::path& path);
 /// Removes a file or folder with all in it; nothing happens when it is not there.
 void remove_tree(const std::filesystem::path& path);
-/// Removes what writes that were cut off left behind: names ending in .tmp and digits.
+/// Removes the files that writes that were cut off left behind (is_leftover()). Folders of such names stay:
+/// the analyses that stage their results in them clear those away.
 void remove_leftovers(const std::filesystem::path& folder);
 
 }  // namespace branchsae::model

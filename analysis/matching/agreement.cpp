@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 
 #include "analysis/statistics/false_discovery.h"
 #include "engine/error.h"
@@ -13,6 +14,7 @@
 namespace branchsae {
 namespace {
 
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr int64_t kDeciles = 10;
 constexpr uint64_t kDictionaryStream = 0x64696374;
 
@@ -184,7 +186,7 @@ Agreement branch_agreement(std::span<const LatentPair> pairs, const BranchProfil
     result.by_channels += left.channels[branch] * right.channels[branch] * static_cast<double>(pairs.size());
     BranchAgreement one{.branch = result.branches[branch]};
     one.in_branch = in_branch(left, right, static_cast<int32_t>(branch));
-    one.odds = odds_ratio(one.in_branch);
+    one.odds = one.in_branch.has_empty_margin() ? OddsRatio{kNaN, kNaN, kNaN} : odds_ratio(one.in_branch);
     one.fisher = fisher_exact(one.in_branch);
     one.shares = spearman(left.share[branch], right.share[branch]);
     one.both = tests[branch];

@@ -40,7 +40,7 @@ BranchProfile by_enrichment(BranchProfile profile);
 struct BranchAgreement {
   std::string branch;
   FourFold in_branch = {};  ///< a dominated by the branch x b dominated by it
-  OddsRatio odds = {};
+  OddsRatio odds = {};      ///< NaN where a margin is empty: the half added to each cell would be all of it
   FisherExact fisher = {};
   Correlation shares = {};                        ///< Spearman of the two sides' shares
   PermutationTest both = {};                      ///< number of pairs both of which it dominates

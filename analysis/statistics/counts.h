@@ -41,6 +41,12 @@ Tail hypergeometric_tail(int64_t hits, int64_t draws, int64_t marked, int64_t po
 struct FourFold {
   int64_t both = 0, first_only = 0, second_only = 0, neither = 0;
   int64_t total() const { return both + first_only + second_only + neither; }
+  /// Whether a row or a column holds nothing: no table of these margins differs from this one, so there is no
+  /// ratio of odds to measure.
+  bool has_empty_margin() const {
+    return both + first_only == 0 || second_only + neither == 0 || both + second_only == 0 ||
+           first_only + neither == 0;
+  }
 };
 
 struct FisherExact {

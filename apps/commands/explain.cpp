@@ -11,6 +11,7 @@
 #include "apps/numbers.h"
 #include "apps/result_files.h"
 #include "apps/scan_input.h"
+#include "apps/signals.h"
 #include "apps/stored_features.h"
 #include "apps/table.h"
 #include "engine/error.h"
@@ -68,6 +69,7 @@ std::vector<Explanation> explain(const Device& device, const OpenedRun& run, con
     explanation.grid = pass.grid(batch.sae);
     explanation.firing = firing_latents(batch, 0, explanation.grid);
   });
+  check_stop();
   for (Explanation& e : explanations) {
     const auto file = run.folder / e.tap.folder / (result_name("features", e.tap, e.k) + ".json");
     e.stored = stored_features(file, sha256_of_file(sae_path(run.folder, e.tap)));
@@ -136,6 +138,7 @@ RgbImage sheet_of(const std::vector<Explanation>& explanations, const ImageSourc
     for (size_t i = 0; i < listed(e, o.top); ++i) {
       const FiringLatent& f = e.firing[i];
       const StoredFeature* known = e.find(f.latent);
+      check_stop();
       sheet.rows.back().push_back({crop(image, box_of(e, f, images, o.crop_size)),
                                    heat_over(image, f.z, e.grid, f.max),
                                    fmt::format("{} {}", f.latent, known == nullptr ? "" : known->label)});
@@ -161,7 +164,9 @@ void run(const Context& context, const Options& o) {
     taps.push_back(json_of(e, images, o));
   }
   if (!o.out.empty()) {
-    write_file_atomically(o.out, encode_jpeg(sheet_of(explanations, images, o)));
+    const std::string bytes = encode_jpeg(sheet_of(explanations, images, o));
+    check_stop();
+    write_file_atomically(o.out, bytes);
     context.out.text(fmt::format("to {}\n", o.out));
   }
   context.out.json({{"image", images.info(0).name},

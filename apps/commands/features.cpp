@@ -33,6 +33,7 @@ struct TapResult {
   std::optional<LabelPrecision> precision;
   fs::path json, csv;
   std::vector<FeatureCard> cards;
+  std::unique_ptr<StagedFolder> pictures;  ///< null: none were asked for
 };
 
 class FeaturesJob {
@@ -118,8 +119,9 @@ class FeaturesJob {
       results_[i].cards = std::move(cards[i]);
       if (results_[i].cards.empty()) continue;
       fs::path folder = results_[i].json;
-      write_cards(folder.replace_extension(), results_[i].cards, maps[i], input_, scans_.scans[i],
-                  options_.cards, device.backend().threads(), results_[i].table);
+      results_[i].pictures =
+          draw_cards(folder.replace_extension(), results_[i].cards, maps[i], input_, scans_.scans[i],
+                     options_.cards, device.backend().threads(), results_[i].table);
     }
   }
 
@@ -141,6 +143,7 @@ class FeaturesJob {
   void write(size_t place) const {
     const TapResult& result = results_[place];
     const Json about_it{{"about", about(place)}};
+    if (result.pictures) result.pictures->commit();
     write_file_atomically(result.json, features_json(result.table, *input_.run.images, dump(about_it)));
     write_file_atomically(result.csv, features_csv(result.table));
   }

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -62,6 +63,21 @@ std::vector<std::string> files_of_features(const fs::path& run) {
   }
   std::ranges::sort(names);
   return names;
+}
+
+/// As the folders of latents are named.
+std::string fmt5(int64_t latent) {
+  std::string number = std::to_string(latent);
+  return std::string(5 - std::min<size_t>(number.size(), 5), '0') + number;
+}
+
+/// All pictures of the run's features, one after the other.
+std::string bytes_of_pictures(const fs::path& run) {
+  std::string bytes;
+  for (const std::string& name : files_of_features(run)) {
+    if (name.ends_with(".jpg")) bytes += branchsae::read_file(run / name);
+  }
+  return bytes;
 }
 
 /// The pictures without anything that names a class.
@@ -213,10 +229,76 @@ TEST_CASE("features: a full disk and a signal leave what was there") {
   CHECK(stopped.code != 2);
   CHECK(files_of_features(run) == before);
 
-  // What a killed process leaves is cleared away by the next one.
-  fs::create_directories(run / "mixed4d" / "features.tmp123" / "00001");
+  // What a killed process leaves is cleared away by the next one. No process has a number above 2^22.
+  fs::create_directories(run / "mixed4d" / "features.tmp5000000" / "00001");
   run_json(words);
   CHECK(files_of_features(run) == before);
+}
+
+TEST_CASE("features: pictures of several k are those of each alone, the crop that of the receptive field") {
+  const fs::path run = own_run(), together = temporary_folder(), alone = temporary_folder();
+  const Words words = {"features", run.string(), "--tap",      "mixed4d", "--cards", "2",
+                       "--crops",  "2",          "--variants", "none",    "--k"};
+  run_json(words + Words{"1,5", "--out", together.string(), "--crop-size", "0"});
+  for (const char* k : {"1", "5"}) run_json(words + Words{k, "--out", alone.string(), "--crop-size", "0"});
+  REQUIRE(files_of_features(together) == files_of_features(alone));
+  for (const std::string& name : files_of_features(together)) {
+    CAPTURE(name);
+    if (name.ends_with(".jpg"))
+      CHECK((branchsae::read_file(together / name) == branchsae::read_file(alone / name)));
+    // Wider than the pictures, so that all of each is shown.
+    if (name.ends_with("top-01.jpg")) CHECK(side_of(together / name) == 64);
+  }
+}
+
+TEST_CASE("features: the last latent can be asked for, the one behind it cannot") {
+  const fs::path run = own_run();
+  const auto latents = run_json({"features", run.string(), "--tap", "mixed4d", "--cards", "0", "--variants",
+                                 "none"})["taps"][0]["latents"]
+                           .get<int64_t>();
+  const Words words = {"features", run.string(), "--tap", "mixed4d",  "--cards",
+                       "0",        "--variants", "none",  "--latents"};
+  run_json(words + Words{std::to_string(latents - 1)});
+  CHECK(fs::exists(run / "mixed4d" / "features" / fmt5(latents - 1) / "sheet.jpg"));
+  CHECK(contains(run_refused(words + Words{std::to_string(latents)}), "--latents"));
+}
+
+TEST_CASE("features: a signal while pictures are drawn leaves what was there, of every tap") {
+  const fs::path run = own_run();
+  const Words words = {"features", run.string(), "--cards", "1000", "--variants", "none"};
+  ProcessOptions stop;
+  stop.signal_when_file = run / "mixed4d" / "features.tmp*";  // the second tap: the first one's are drawn
+  stop.signal = SIGTERM;
+  ProcessResult stopped = run_program(words, stop);
+  CAPTURE(stopped.err);
+  CHECK(stopped.code == 128 + SIGTERM);
+  CHECK(stopped.error_lines().empty());
+  CHECK(files_of_features(run).empty());
+
+  run_json({"features", run.string(), "--cards", "2"});
+  const auto before = files_of_features(run);
+  const std::string sheets = bytes_of_pictures(run);
+  stopped = run_program(words, stop);
+  CHECK(stopped.code == 128 + SIGTERM);
+  CHECK(files_of_features(run) == before);
+  CHECK((bytes_of_pictures(run) == sheets));
+}
+
+TEST_CASE("features and train --resume leave alone what another process is writing") {
+  const fs::path run = own_run();
+  const std::string running = std::to_string(::getpid());
+  const fs::path staged = run / "mixed4d" / ("features.tmp" + running),
+                 file = run / "mixed4d" / ("features.json.tmp" + running);
+  fs::create_directories(staged / "00001");
+  fs::create_directories(run / "mixed4c.5x5" / ("features.tmp" + running));
+  std::ofstream(file) << "half";
+  run_json({"features", run.string(), "--cards", "1", "--tap", "mixed4d", "--variants", "none"});
+  CHECK(fs::exists(staged / "00001"));
+  CHECK(fs::exists(file));
+  REQUIRE(run_program({"train", "--resume", run.string()}).code == 0);
+  CHECK(fs::exists(staged / "00001"));
+  CHECK(fs::exists(run / "mixed4c.5x5" / ("features.tmp" + running)));  // empty: about to be filled
+  CHECK(fs::exists(file));
 }
 
 TEST_CASE("features: preprocessed arrays have no pictures, and no colour index") {
@@ -266,6 +348,27 @@ TEST_CASE("explain: what fires on one photo, with what features knows of it") {
     }
   }
   CHECK(contains(run_program({"explain", image, run.string()}).out, "positions"));
+}
+
+TEST_CASE("explain: a signal while it draws leaves no picture, and what was there") {
+  const fs::path run = own_run(), out = temporary_folder();
+  const std::string image = scene().images + "/n01440764/picture_0.ppm";
+  const Words words = {"explain", image, run.string(), "--top", "100", "--out", (out / "sheet.jpg").string(),
+                       "-v"};
+  ProcessOptions stop;
+  stop.signal_when = "no densities and labels for mixed4c.5x5";  // said at once with -v, before it draws
+  stop.signal = SIGTERM;
+  ProcessResult stopped = run_program(words, stop);
+  CAPTURE(stopped.err);
+  CHECK(stopped.code == 128 + SIGTERM);
+  CHECK(stopped.out.empty());
+  CHECK(fs::is_empty(out));
+
+  std::ofstream(out / "sheet.jpg") << "mine";
+  stopped = run_program(words, stop);
+  CHECK(stopped.code == 128 + SIGTERM);
+  CHECK((branchsae::read_file(out / "sheet.jpg") == "mine"));
+  CHECK(std::distance(fs::directory_iterator(out), fs::directory_iterator()) == 1);
 }
 
 TEST_CASE("explain: bad input is one line") {

@@ -109,7 +109,7 @@ TEST_CASE("match of two runs: common taps, chosen ones, other k, some of the pos
 TEST_CASE("match without labels compares codes only and says why") {
   const fs::path pictures = temporary_folder();
   for (int i = 0; i < 5; ++i)
-    write_ppm(pictures / ("a" + std::to_string(i) + ".ppm"), 64, 64, drawn_pixels(64, 64, i));
+    write_ppm(pictures / (std::to_string(i) + ".ppm"), 64, 64, drawn_pixels(64, 64, i));
   const Words words = Words{"match",       first_run().string(), "--images", pictures.string(),
                             "--tap-pairs", "mixed4c:mixed4d",    "--out",    temporary_folder().string()} +
                       kQuick;
@@ -141,7 +141,7 @@ TEST_CASE("match refuses what cannot be compared") {
 
   const fs::path elsewhere = temporary_folder();
   for (int i = 0; i < 6; ++i)
-    write_ppm(elsewhere / ("b" + std::to_string(i) + ".ppm"), 64, 64, drawn_pixels(64, 64, 20 + i));
+    write_ppm(elsewhere / (std::to_string(i) + ".ppm"), 64, 64, drawn_pixels(64, 64, 20 + i));
   const fs::path other = elsewhere / "run";
   REQUIRE(run_program(
               Words{"train", scene().model, elsewhere.string(), "--tap", "mixed4c", "--out", other.string()} +

@@ -86,6 +86,17 @@ struct Pipe {
   }
 };
 
+bool has_appeared(const std::filesystem::path& file) {
+  std::string prefix = file.filename().string();
+  if (!prefix.ends_with('*')) return std::filesystem::exists(file);
+  prefix.pop_back();
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(file.parent_path(), ignored)) {
+    if (entry.path().filename().string().starts_with(prefix)) return true;
+  }
+  return false;
+}
+
 /// Reads both pipes to their ends; sends the signal when its text shows up.
 void collect(pid_t child, Pipe& out, Pipe& err, const ProcessOptions& options, ProcessResult& result) {
   const auto limit = std::chrono::steady_clock::now() + std::chrono::minutes(10);
@@ -107,7 +118,7 @@ void collect(pid_t child, Pipe& out, Pipe& err, const ProcessOptions& options, P
       }
     }
     if (signals_left > 0 && ((by_text && result.err.find(options.signal_when) != std::string::npos) ||
-                             (by_file && std::filesystem::exists(options.signal_when_file)))) {
+                             (by_file && has_appeared(options.signal_when_file)))) {
       for (; signals_left > 0; --signals_left) {
         ::kill(child, options.signal);
         ::usleep(20'000);  // two of one kind at once would arrive as one

@@ -27,7 +27,8 @@ struct ProcessOptions {
   /// else this file.
   std::string out = {};
   int64_t largest_file = 0;  ///< bytes; writing more fails, as on a full disk. 0: no limit
-  /// A signal is sent when this text has appeared on stderr, or this file exists.
+  /// A signal is sent when this text has appeared on stderr, or this file exists. A name that ends in *
+  /// stands for all that begin so.
   std::string signal_when = {};
   std::filesystem::path signal_when_file = {};
   int signal = 0;

@@ -1,6 +1,8 @@
 #include "engine/files.h"
 
 #include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -72,4 +74,17 @@ TEST_CASE("a file where a folder is expected") {
   CHECK_THROWS_AS(make_writable_folder(folder / "file" / "below"), InputError);
   make_writable_folder(folder / "new" / "deep");
   CHECK(fs::is_directory(folder / "new" / "deep"));
+}
+
+TEST_CASE("what is left of a killed process is told from what another one writes") {
+  const pid_t ended = ::fork();
+  if (ended == 0) ::_exit(0);
+  REQUIRE(::waitpid(ended, nullptr, 0) == ended);
+  CHECK(is_leftover("a.json.tmp" + std::to_string(ended)));
+  CHECK_FALSE(is_leftover("a.json.tmp" + std::to_string(::getppid())));
+  // A number that was given again: what has our name was not made by us.
+  CHECK(is_leftover(temporary_beside("folder/a").filename().string()));
+  CHECK(is_leftover(".tmp99999999999999999999"));
+  for (const char* name : {"a.json", "b.tmp", "c.tmp12x", "d.tmp-1", "", "tmp12"})
+    CHECK_FALSE(is_leftover(name));
 }

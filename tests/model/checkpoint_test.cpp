@@ -1,6 +1,7 @@
 #include "model/checkpoint.h"
 
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -104,10 +105,16 @@ TEST_CASE("links replace what was there, also by the same file") {
 
 TEST_CASE("only what cut-off writes leave is cleared away") {
   const fs::path folder = test::temporary_folder();
-  for (const char* name : {"a.json.tmp123", "a.json", "b.tmp", "c.tmp12x", ".tmp7"})
+  // No process has a number above 2^22.
+  const std::string running = "d.json.tmp" + std::to_string(::getppid());
+  for (const std::string& name :
+       {std::string("a.json.tmp5000000"), std::string("a.json"), std::string("b.tmp"),
+        std::string("c.tmp12x"), std::string(".tmp5000000"), running})
     write_text(folder / name, "x");
+  fs::create_directory(folder / "staged.tmp5000000");
   remove_leftovers(folder);
-  CHECK_FALSE(fs::exists(folder / "a.json.tmp123"));
-  CHECK_FALSE(fs::exists(folder / ".tmp7"));
-  for (const char* name : {"a.json", "b.tmp", "c.tmp12x"}) CHECK(fs::exists(folder / name));
+  CHECK_FALSE(fs::exists(folder / "a.json.tmp5000000"));
+  CHECK_FALSE(fs::exists(folder / ".tmp5000000"));
+  for (const char* name : {"a.json", "b.tmp", "c.tmp12x", running.c_str(), "staged.tmp5000000"})
+    CHECK(fs::exists(folder / name));
 }
