@@ -47,6 +47,24 @@ void add_images(ImageScores& scores, const CodeBatch& batch) {
   }
 }
 
+void add_codes(CodeStore& codes, const CodeBatch& batch) {
+  const int64_t positions = batch.tokens_per_image;
+  for (size_t i = 0; i < batch.images.size(); ++i)
+    codes.add_image(batch.values.rows(batch.first(i), positions),
+                    batch.indices.rows(batch.first(i), positions));
+}
+
+/// Room for the codes of so many images, when all of them fit.
+void reserve_codes(std::vector<FeatureScan>& scans, int64_t images, int64_t most_bytes) {
+  int64_t bytes = 0;
+  for (const FeatureScan& scan : scans) bytes += CodeStore::bytes(images * scan.scores.positions(), scan.k);
+  if (bytes > most_bytes) return;
+  for (FeatureScan& scan : scans) {
+    scan.codes.emplace(scan.scores.latents(), scan.scores.positions());
+    scan.codes->reserve(images * scan.scores.positions(), scan.k);
+  }
+}
+
 /// Where each autoencoder's scans begin among all.
 std::vector<size_t> first_scans(const CodePass& pass, size_t saes) {
   std::vector<size_t> first(1, 0);
@@ -63,7 +81,7 @@ size_t place_of(const CodePass& pass, const CodeBatch& batch) {
 
 FeatureScans scan_features(const Device& device, const Graph& graph, const ImageSource& images,
                            const std::vector<SaeFile>& saes, const EvaluateOptions& options,
-                           const EvaluateCallbacks& callbacks) {
+                           const EvaluateCallbacks& callbacks, int64_t code_bytes) {
   check_ascending(options.images);
   CodePass pass(device, graph, images, saes, options);
   FeatureScans result;
@@ -75,13 +93,18 @@ FeatureScans scan_features(const Device& device, const Graph& graph, const Image
                               .grid = pass.grid(i)});
     }
   }
+  reserve_codes(result.scans, std::ssize(options.images), code_bytes);
   const std::vector<size_t> first = first_scans(pass, saes.size());
   std::vector<InputSums> inputs(saes.size());
   CodePassResult read = pass.run(
       [&](const CodeBatch& batch) {
         const size_t place = place_of(pass, batch);
         if (place == 0) inputs[batch.sae].add(batch.tokens);
-        add_images(result.scans[first[batch.sae] + place].scores, batch);
+        FeatureScan& scan = result.scans[first[batch.sae] + place];
+        add_images(scan.scores, batch);
+        if (scan.codes) add_codes(*scan.codes, batch);
+        if (&scan == result.scans.data())
+          result.read.insert(result.read.end(), batch.images.begin(), batch.images.end());
       },
       callbacks);
   for (FeatureScan& scan : result.scans) inputs[scan.sae].tell(scan);

@@ -158,6 +158,35 @@ TEST_CASE("scan of a variant: the same images again give the same responses") {
   CHECK(live > 0);
 }
 
+TEST_CASE("scan: codes are kept when all of them are sure to fit") {
+  const Scene scene;
+  const Device device = Device::cpu(2);
+  int64_t most = 0;
+  for (size_t i = 0; i < 3; ++i) {
+    const CodePass pass(device, scene.graph, scene.images, scene.saes, scene.options());
+    most += CodeStore::bytes(2 * pass.tokens_per_image(i), scene.saes[i].spec.k);
+  }
+  const auto scan = [&](int64_t bytes) {
+    return scan_features(device, scene.graph, scene.images, scene.saes, scene.options(), {}, bytes);
+  };
+  for (const FeatureScan& one : scan(most - 1).scans) CHECK_FALSE(one.codes);
+  const FeatureScans scans = scan(most);
+  CHECK(scans.read == std::vector<int64_t>{0, 1});
+  const auto codes = all_codes(scene, {});
+  for (size_t i = 0; i < 3; ++i) {
+    REQUIRE(scans.scans[i].codes);
+    const CodeStore& kept = *scans.scans[i].codes;
+    Codes fired, stored;
+    for (const auto& [latent, value] : codes.at({i, scene.saes[i].spec.k})) {
+      if (latent >= 0) fired.emplace_back(latent, value);
+    }
+    for (int64_t image = 0; image < 2; ++image) {
+      for (const CodeEntry& entry : kept.image(image)) stored.emplace_back(entry.latent, entry.value);
+    }
+    CHECK(stored == fired);
+  }
+}
+
 TEST_CASE("image scores: only listed images are kept, all are counted") {
   ImageScores scores(1, {{4}, {}});
   const std::vector<float> values = {1, 2};
