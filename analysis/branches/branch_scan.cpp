@@ -4,10 +4,10 @@
 #include <map>
 #include <numeric>
 
-#include "analysis/branches/kept_tokens.h"
 #include "analysis/branches/random_dictionary.h"
 #include "analysis/features/code_pass.h"
 #include "analysis/features/image_variants.h"
+#include "analysis/features/kept_tokens.h"
 #include "analysis/features/scan.h"
 #include "engine/error.h"
 #include "model/precision.h"

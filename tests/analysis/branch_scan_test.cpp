@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "analysis/branches/kept_tokens.h"
+#include "analysis/features/kept_tokens.h"
 #include "engine/error.h"
 #include "engine/random.h"
 #include "loader/onnx_loader.h"

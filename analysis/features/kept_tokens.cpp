@@ -1,4 +1,4 @@
-#include "analysis/branches/kept_tokens.h"
+#include "analysis/features/kept_tokens.h"
 
 #include <fmt/format.h>
 
