@@ -15,24 +15,15 @@
 namespace branchsae {
 namespace {
 
-/// A batch's codes of one image after another.
-void add_images(ImageScores& scores, const CodeBatch& batch, View<const float, 2> values,
-                View<const int32_t, 2> indices) {
-  for (size_t i = 0; i < batch.images.size(); ++i) {
-    scores.add(static_cast<int32_t>(batch.images[i]), values.rows(batch.first(i), batch.tokens_per_image),
-               indices.rows(batch.first(i), batch.tokens_per_image));
-  }
-}
-
 /// The channels as codes of their own: every one is kept.
 class NeuronCodes {
  public:
   explicit NeuronCodes(int64_t width) : numbers_(static_cast<size_t>(width)) {
     std::iota(numbers_.begin(), numbers_.end(), 0);
   }
-  void add(ImageScores& scores, const CodeBatch& batch) const {
+  void add(ImageScores& scores, const CodeBatch& batch, int threads) const {
     const View<const int32_t, 2> indices(numbers_.data(), batch.tokens.shape, {0, 1});
-    add_images(scores, batch, batch.tokens, indices);
+    scores.add(batch.images, batch.tokens, indices, threads);
   }
 
  private:
@@ -123,6 +114,7 @@ class Passes {
   }
 
  private:
+  int threads() const { return device_.backend().threads(); }
   bool tells_neurons(size_t sae) const { return first_of_tap_[sae] == sae && branches_[sae].size() > 1; }
 
   /// An autoencoder of the pass, or the random dictionary beside it.
@@ -171,17 +163,17 @@ class Passes {
     std::vector<std::unique_ptr<EvidenceSums>> evidence(saes_.size());
     for (size_t i = 0; i < saes_.size(); ++i) {
       if (branches_[i].size() > 1)
-        evidence[i] = std::make_unique<EvidenceSums>(saes_[i], channel_groups(branches_[i]),
-                                                     device_.backend().threads());
+        evidence[i] = std::make_unique<EvidenceSums>(saes_[i], channel_groups(branches_[i]), threads());
     }
     const CodePassResult read = pass.run(
         [&](const CodeBatch& batch) {
           const auto [i, random] = roles_[batch.sae];
           BranchScan& scan = result_.scans[i];
-          if (random) return add_images(scan.random->original, batch, batch.values, batch.indices);
-          add_images(scan.latents.original, batch, batch.values, batch.indices);
+          ImageScores& scores = random ? scan.random->original : scan.latents.original;
+          scores.add(batch.images, batch.values, batch.indices, threads());
+          if (random) return;
           channels[i].add(batch.tokens);
-          if (tells_neurons(i)) NeuronCodes(saes_[i].spec.d).add(scan.neurons->original, batch);
+          if (tells_neurons(i)) NeuronCodes(saes_[i].spec.d).add(scan.neurons->original, batch, threads());
           if (!evidence[i]) return;
           evidence[i]->add(batch.tokens, batch.values, batch.indices);
           if (options_.causal) kept_.add(batch, i, first_of_tap_[i]);
@@ -206,7 +198,7 @@ class Passes {
       return which == ImageVariant::kGrey ? scores.grey : scores.mirrored;
     };
     const auto prepare = [&](SubjectScores& scores) {
-      changed(scores).emplace(scores.original.positions(), best_images(scores.original));
+      changed(scores).emplace(scores.original.positions(), best_images(scores.original, threads()));
     };
     for (size_t i = 0; i < saes_.size(); ++i) {
       BranchScan& scan = result_.scans[i];
@@ -221,8 +213,10 @@ class Passes {
         [&](const CodeBatch& batch) {
           const auto [i, random] = roles_[batch.sae];
           BranchScan& scan = result_.scans[i];
-          add_images(*changed(random ? *scan.random : scan.latents), batch, batch.values, batch.indices);
-          if (!random && tells_neurons(i)) NeuronCodes(saes_[i].spec.d).add(*changed(*scan.neurons), batch);
+          changed(random ? *scan.random : scan.latents)
+              ->add(batch.images, batch.values, batch.indices, threads());
+          if (!random && tells_neurons(i))
+            NeuronCodes(saes_[i].spec.d).add(*changed(*scan.neurons), batch, threads());
         },
         callbacks);
     result_.stopped = read.stopped;

@@ -7,6 +7,7 @@
 #include "analysis/features/code_pass.h"
 #include "analysis/features/responses.h"
 #include "engine/error.h"
+#include "engine/parallel.h"
 
 namespace branchsae {
 namespace {
@@ -38,14 +39,6 @@ struct InputSums {
     scan.input_l0 = static_cast<double>(nonzeros) / count;
   }
 };
-
-void add_images(ImageScores& scores, const CodeBatch& batch) {
-  const int64_t positions = batch.tokens_per_image;
-  for (size_t i = 0; i < batch.images.size(); ++i) {
-    scores.add(static_cast<int32_t>(batch.images[i]), batch.values.rows(batch.first(i), positions),
-               batch.indices.rows(batch.first(i), positions));
-  }
-}
 
 void add_codes(CodeStore& codes, const CodeBatch& batch) {
   const int64_t positions = batch.tokens_per_image;
@@ -101,7 +94,7 @@ FeatureScans scan_features(const Device& device, const Graph& graph, const Image
         const size_t place = place_of(pass, batch);
         if (place == 0) inputs[batch.sae].add(batch.tokens);
         FeatureScan& scan = result.scans[first[batch.sae] + place];
-        add_images(scan.scores, batch);
+        scan.scores.add(batch.images, batch.values, batch.indices, device.backend().threads());
         if (scan.codes) add_codes(*scan.codes, batch);
         if (&scan == result.scans.data())
           result.read.insert(result.read.end(), batch.images.begin(), batch.images.end());
@@ -114,14 +107,13 @@ FeatureScans scan_features(const Device& device, const Graph& graph, const Image
   return result;
 }
 
-std::vector<std::vector<int32_t>> best_images(const ImageScores& scores) {
-  std::vector<std::vector<int32_t>> best;
-  for (int64_t i = 0; i < scores.latents(); ++i) {
-    std::vector<int32_t> images;
+std::vector<std::vector<int32_t>> best_images(const ImageScores& scores, int threads) {
+  std::vector<std::vector<int32_t>> best(static_cast<size_t>(scores.latents()));
+  on_threads(threads, scores.latents(), [&](int64_t i) {
+    std::vector<int32_t>& images = best[static_cast<size_t>(i)];
     for (const ImageScore& score : scores.activity(i).top(kResponseTop)) images.push_back(score.image);
     std::ranges::sort(images);
-    best.push_back(std::move(images));
-  }
+  });
   return best;
 }
 
@@ -135,10 +127,11 @@ VariantScan scan_variant(const Device& device, const Graph& graph, const ImageSo
     throw InputError("the other version of the images is scanned with other autoencoders");
   VariantScan result;
   for (const FeatureScan& scan : originals.scans)
-    result.scores.emplace_back(scan.scores.positions(), best_images(scan.scores));
+    result.scores.emplace_back(scan.scores.positions(), best_images(scan.scores, device.backend().threads()));
   const CodePassResult read = pass.run(
       [&](const CodeBatch& batch) {
-        add_images(result.scores[first[batch.sae] + place_of(pass, batch)], batch);
+        result.scores[first[batch.sae] + place_of(pass, batch)].add(batch.images, batch.values, batch.indices,
+                                                                    device.backend().threads());
       },
       callbacks);
   result.stopped = read.stopped;

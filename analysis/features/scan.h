@@ -40,7 +40,7 @@ FeatureScans scan_features(const Device& device, const Graph& graph, const Image
                            const EvaluateCallbacks& callbacks = {}, int64_t code_bytes = 0);
 
 /// Each latent's kResponseTop best images, ascending: [latents].
-std::vector<std::vector<int32_t>> best_images(const ImageScores& scores);
+std::vector<std::vector<int32_t>> best_images(const ImageScores& scores, int threads = 1);
 
 /// Another version of the same images (analysis/features/image_variants.h): scores of nothing but each
 /// latent's kResponseTop best images in `originals`, which is what colour_index() and orientation_index()
