@@ -125,6 +125,10 @@ std::vector<HeatMaps> card_heat_maps(const Device& device, const ScanInput& inpu
   }
   const std::vector<int64_t> images(wanted.begin(), wanted.end());
   if (images.empty()) return maps;
+  if (std::ranges::all_of(scans.scans, [](const FeatureScan& scan) { return scan.codes.has_value(); })) {
+    for (size_t i = 0; i < maps.size(); ++i) maps[i].add(*scans.scans[i].codes, scans.read);
+    return maps;
+  }
   CodePass pass(device, input.run.graph, *input.run.images, input.saes, input.options);
   ScanProgress progress(context, "heat maps", std::ssize(images));
   pass.run(

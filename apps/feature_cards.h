@@ -27,8 +27,8 @@ void check_latents(const CardArguments& arguments, const std::vector<SaeFile>& s
 /// asked for. Ascending, each once.
 std::vector<FeatureCard> choose_cards(const ImageScores& scores, const CardArguments& arguments);
 
-/// Runs the network over the cards' images once more for what their latents do at each position. cards: by
-/// scan; empty lists are allowed.
+/// What the cards' latents do at each position of their images: from the scans' codes where they are kept,
+/// else the network runs once more. cards: by scan; empty lists are allowed.
 std::vector<HeatMaps> card_heat_maps(const Device& device, const ScanInput& input, const FeatureScans& scans,
                                      const std::vector<std::vector<FeatureCard>>& cards,
                                      const Context& context);

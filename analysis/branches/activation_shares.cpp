@@ -70,12 +70,25 @@ void EvidenceSums::add(View<const float, 2> tokens, View<const float, 2> values,
     for (int64_t row = block * kRowsAtOnce; row < std::min(rows, (block + 1) * kRowsAtOnce); ++row)
       add_row(row, token);
   });
-  for (int64_t i = 0; i < rows * k; ++i) {  // in one order, whatever the threads were
-    const int32_t latent = indices(i / k, i % k);
-    if (latent < 0 || !(values(i / k, i % k) > 0)) continue;
-    ++fired_[static_cast<size_t>(latent)];
-    for (int64_t b = 0; b < branches; ++b)
-      sums_[static_cast<size_t>(latent * branches + b)] += parts_[static_cast<size_t>(i * branches + b)];
+  // Each latent's sums in the order of the rows, by one thread.
+  const int64_t ranges = std::max(threads_, 1), n = sae_.spec.n;
+  on_threads(threads_, ranges, [&](int64_t range) {
+    add_parts(values, indices, n * range / ranges, n * (range + 1) / ranges);
+  });
+}
+
+void EvidenceSums::add_parts(View<const float, 2> values, View<const int32_t, 2> indices, int64_t begin,
+                             int64_t end) {
+  const auto branches = std::ssize(groups_);
+  const double* part = parts_.data();
+  for (int64_t row = 0; row < values.shape[0]; ++row) {
+    for (int64_t slot = 0; slot < values.shape[1]; ++slot, part += branches) {
+      const int64_t latent = indices(row, slot);
+      if (latent < begin || latent >= end || !(values(row, slot) > 0)) continue;
+      ++fired_[static_cast<size_t>(latent)];
+      double* sums = sums_.data() + latent * branches;
+      for (int64_t b = 0; b < branches; ++b) sums[b] += part[b];
+    }
   }
 }
 

@@ -32,6 +32,9 @@ class EvidenceSums {
   LatentBranchValues shares() const;
 
  private:
+  /// Of latents [begin, end).
+  void add_parts(View<const float, 2> values, View<const int32_t, 2> indices, int64_t begin, int64_t end);
+
   const SaeFile& sae_;
   std::vector<ChannelGroup> groups_;
   int threads_;

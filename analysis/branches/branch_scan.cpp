@@ -1,11 +1,13 @@
 #include "analysis/branches/branch_scan.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 #include "analysis/branches/random_dictionary.h"
 #include "analysis/features/code_pass.h"
 #include "analysis/features/image_variants.h"
+#include "analysis/features/kept_tokens.h"
 #include "analysis/features/scan.h"
 #include "engine/error.h"
 #include "model/precision.h"
@@ -13,24 +15,15 @@
 namespace branchsae {
 namespace {
 
-/// A batch's codes of one image after another.
-void add_images(ImageScores& scores, const CodeBatch& batch, View<const float, 2> values,
-                View<const int32_t, 2> indices) {
-  for (size_t i = 0; i < batch.images.size(); ++i) {
-    scores.add(static_cast<int32_t>(batch.images[i]), values.rows(batch.first(i), batch.tokens_per_image),
-               indices.rows(batch.first(i), batch.tokens_per_image));
-  }
-}
-
 /// The channels as codes of their own: every one is kept.
 class NeuronCodes {
  public:
   explicit NeuronCodes(int64_t width) : numbers_(static_cast<size_t>(width)) {
     std::iota(numbers_.begin(), numbers_.end(), 0);
   }
-  void add(ImageScores& scores, const CodeBatch& batch) const {
+  void add(ImageScores& scores, const CodeBatch& batch, int threads) const {
     const View<const int32_t, 2> indices(numbers_.data(), batch.tokens.shape, {0, 1});
-    add_images(scores, batch, batch.tokens, indices);
+    scores.add(batch.images, batch.tokens, indices, threads);
   }
 
  private:
@@ -60,11 +53,50 @@ struct ChannelSums {
   }
 };
 
+/// A pass's tokens, once a tap, and codes, as long as they fit into memory; then nothing.
+class KeptPass {
+ public:
+  explicit KeptPass(int64_t most_bytes) : most_(most_bytes) {}
+
+  /// first: the first autoencoder of its tap.
+  void add(const CodeBatch& batch, size_t sae, size_t first) {
+    if (!complete_) return;
+    if (sae == first) tokens_.try_emplace(sae, batch.tokens.shape[1]).first->second.add(batch.tokens);
+    codes_[sae].add(batch.values, batch.indices);
+    if (memory_bytes() <= most_) return;
+    complete_ = false;
+    tokens_.clear();
+    codes_.clear();
+  }
+  bool complete() const { return complete_; }
+  int64_t batches() const { return tokens_.empty() ? 0 : tokens_.begin()->second.batches(); }
+  const KeptTokens& tokens(size_t first) const { return tokens_.at(first); }
+  const KeptCodes& codes(size_t sae) const { return codes_.at(sae); }
+
+ private:
+  int64_t memory_bytes() const {
+    int64_t bytes = 0;
+    for (const auto& [sae, tokens] : tokens_) bytes += tokens.memory_bytes();
+    for (const auto& [sae, codes] : codes_) bytes += codes.memory_bytes();
+    return bytes;
+  }
+
+  int64_t most_;
+  bool complete_ = true;
+  std::map<size_t, KeptTokens> tokens_;  ///< by the first autoencoder of a tap
+  std::map<size_t, KeptCodes> codes_;    ///< by autoencoder
+};
+
 class Passes {
  public:
   Passes(const Device& device, const Graph& graph, const ImageSource& images,
          const std::vector<SaeFile>& saes, const BranchScanOptions& options)
-      : device_(device), graph_(graph), images_(images), saes_(saes), options_(options) {
+      : device_(device),
+        graph_(graph),
+        images_(images),
+        saes_(saes),
+        options_(options),
+        kept_(options.kept_bytes) {
     for (size_t i = 0; i < saes.size(); ++i) {
       const auto same = std::ranges::find(saes, saes[i].tap, &SaeFile::tap);
       first_of_tap_.push_back(static_cast<size_t>(same - saes.begin()));
@@ -76,13 +108,13 @@ class Passes {
     originals(next_pass());
     if (options_.colour && !result_.stopped) variant(ImageVariant::kGrey, next_pass());
     if (options_.orientation && !result_.stopped) variant(ImageVariant::kMirrored, next_pass());
-    const bool shares =
-        std::ranges::any_of(branches_, [](const auto& branches) { return branches.size() > 1; });
+    const bool shares = std::ranges::any_of(branches_, [](const auto& all) { return all.size() > 1; });
     if (options_.causal && shares && !result_.stopped) causal(next_pass());
     return std::move(result_);
   }
 
  private:
+  int threads() const { return device_.backend().threads(); }
   bool tells_neurons(size_t sae) const { return first_of_tap_[sae] == sae && branches_[sae].size() > 1; }
 
   /// An autoencoder of the pass, or the random dictionary beside it.
@@ -131,18 +163,20 @@ class Passes {
     std::vector<std::unique_ptr<EvidenceSums>> evidence(saes_.size());
     for (size_t i = 0; i < saes_.size(); ++i) {
       if (branches_[i].size() > 1)
-        evidence[i] = std::make_unique<EvidenceSums>(saes_[i], channel_groups(branches_[i]),
-                                                     device_.backend().threads());
+        evidence[i] = std::make_unique<EvidenceSums>(saes_[i], channel_groups(branches_[i]), threads());
     }
     const CodePassResult read = pass.run(
         [&](const CodeBatch& batch) {
           const auto [i, random] = roles_[batch.sae];
           BranchScan& scan = result_.scans[i];
-          if (random) return add_images(scan.random->original, batch, batch.values, batch.indices);
-          add_images(scan.latents.original, batch, batch.values, batch.indices);
+          ImageScores& scores = random ? scan.random->original : scan.latents.original;
+          scores.add(batch.images, batch.values, batch.indices, threads());
+          if (random) return;
           channels[i].add(batch.tokens);
-          if (tells_neurons(i)) NeuronCodes(saes_[i].spec.d).add(scan.neurons->original, batch);
-          if (evidence[i]) evidence[i]->add(batch.tokens, batch.values, batch.indices);
+          if (tells_neurons(i)) NeuronCodes(saes_[i].spec.d).add(scan.neurons->original, batch, threads());
+          if (!evidence[i]) return;
+          evidence[i]->add(batch.tokens, batch.values, batch.indices);
+          if (options_.causal) kept_.add(batch, i, first_of_tap_[i]);
         },
         callbacks);
     result_.images = read.images;
@@ -164,7 +198,7 @@ class Passes {
       return which == ImageVariant::kGrey ? scores.grey : scores.mirrored;
     };
     const auto prepare = [&](SubjectScores& scores) {
-      changed(scores).emplace(scores.original.positions(), best_images(scores.original));
+      changed(scores).emplace(scores.original.positions(), best_images(scores.original, threads()));
     };
     for (size_t i = 0; i < saes_.size(); ++i) {
       BranchScan& scan = result_.scans[i];
@@ -179,18 +213,21 @@ class Passes {
         [&](const CodeBatch& batch) {
           const auto [i, random] = roles_[batch.sae];
           BranchScan& scan = result_.scans[i];
-          add_images(*changed(random ? *scan.random : scan.latents), batch, batch.values, batch.indices);
-          if (!random && tells_neurons(i)) NeuronCodes(saes_[i].spec.d).add(*changed(*scan.neurons), batch);
+          changed(random ? *scan.random : scan.latents)
+              ->add(batch.images, batch.values, batch.indices, threads());
+          if (!random && tells_neurons(i))
+            NeuronCodes(saes_[i].spec.d).add(*changed(*scan.neurons), batch, threads());
         },
         callbacks);
     result_.stopped = read.stopped;
   }
 
+  using CausalByScan = std::vector<std::unique_ptr<CausalSums>>;
+
   void causal(const EvaluateCallbacks& callbacks) {
     constexpr int64_t kRows = 4096;
     const SaePrecision precision = offered_precision(device_.backend(), options_.evaluate.precision);
-    CodePass pass(device_, graph_, images_, saes_, options_.evaluate);
-    std::vector<std::unique_ptr<CausalSums>> sums(saes_.size());
+    CausalByScan sums(saes_.size());
     for (size_t i = 0; i < saes_.size(); ++i) {
       const BranchScan& scan = result_.scans[i];
       if (scan.branches.size() < 2) continue;
@@ -198,16 +235,42 @@ class Passes {
           std::make_unique<CausalSums>(device_, saes_[i], saes_[i].spec.k, channel_groups(scan.branches),
                                        scan.channel_mean, kRows, precision);
     }
+    result_.stopped =
+        kept_.complete() ? !causal_of_kept(sums, callbacks) : !causal_of_images(sums, callbacks);
+    for (size_t i = 0; i < saes_.size(); ++i) {
+      if (sums[i]) result_.scans[i].causal = sums[i]->shares();
+    }
+  }
+
+  /// Both return false when they were stopped.
+  bool causal_of_images(const CausalByScan& sums, const EvaluateCallbacks& callbacks) {
+    CodePass pass(device_, graph_, images_, saes_, options_.evaluate);
     const auto stream = device_.make_stream();
     const CodePassResult read = pass.run(
         [&](const CodeBatch& batch) {
           if (sums[batch.sae]) sums[batch.sae]->add_sync(*stream, batch.tokens, batch.values, batch.indices);
         },
         callbacks);
-    result_.stopped = read.stopped;
-    for (size_t i = 0; i < saes_.size(); ++i) {
-      if (sums[i]) result_.scans[i].causal = sums[i]->shares();
+    return !read.stopped;
+  }
+  bool causal_of_kept(const CausalByScan& sums, const EvaluateCallbacks& callbacks) {
+    const auto stream = device_.make_stream();
+    std::vector<float> memory;
+    int64_t images = 0;
+    for (int64_t number = 0; number < kept_.batches(); ++number) {
+      int64_t of_batch = 0;
+      for (size_t i = 0; i < saes_.size(); ++i) {
+        if (!sums[i]) continue;
+        const KeptCodes& codes = kept_.codes(i);
+        const auto tokens = kept_.tokens(first_of_tap_[i]).read(number, memory);
+        sums[i]->add_sync(*stream, tokens, codes.values(number), codes.indices(number));
+        of_batch = tokens.shape[0] / result_.scans[i].latents.original.positions();
+      }
+      images += of_batch;
+      if (callbacks.progress) callbacks.progress(images, result_.images);
+      if (callbacks.stop_requested && callbacks.stop_requested()) return false;
     }
+    return true;
   }
 
   const Device& device_;
@@ -218,6 +281,7 @@ class Passes {
   std::vector<size_t> first_of_tap_;
   std::vector<std::vector<TapBranch>> branches_;  ///< by autoencoder
   std::vector<Role> roles_;                       ///< by place in the present pass
+  KeptPass kept_;                                 ///< of the originals
   BranchScans result_;
 };
 

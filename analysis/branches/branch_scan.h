@@ -42,8 +42,11 @@ struct BranchScanOptions {
   bool colour = true, orientation = true, causal = true;
   int64_t random_rows = 2048;
   uint64_t seed = 0;
+  /// Memory for the first pass's tokens and codes, which the causal shares need again. What takes more is not
+  /// kept, and the network runs once more: the same results.
+  int64_t kept_bytes = int64_t{1} << 30;
 
-  /// Passes over the images.
+  /// Passes over the images, be it in memory.
   int64_t passes() const { return 1 + (causal ? 1 : 0) + (colour ? 1 : 0) + (orientation ? 1 : 0); }
 };
 

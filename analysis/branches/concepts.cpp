@@ -36,15 +36,16 @@ void finish(UnitConcept& units) {
 using Index = std::function<std::optional<double>(const LatentActivity&, const LatentActivity&)>;
 
 UnitConcept by_index(const ImageScores& original, const ImageScores& changed, double limit,
-                     const Index& index, UnitConcept units) {
+                     const Index& index, int threads, UnitConcept units) {
   if (original.latents() != changed.latents())
     throw ShapeError(
         fmt::format("{} units, but {} in the changed images", original.latents(), changed.latents()));
-  for (int64_t unit = 0; unit < original.latents(); ++unit) {
-    const double value = index(original.activity(unit), changed.activity(unit)).value_or(kNaN);
-    units.score.push_back(value);
-    units.positive.push_back(value >= limit ? 1 : 0);
-  }
+  units.score.resize(static_cast<size_t>(original.latents()));
+  on_threads(threads, original.latents(), [&](int64_t unit) {
+    units.score[static_cast<size_t>(unit)] =
+        index(original.activity(unit), changed.activity(unit)).value_or(kNaN);
+  });
+  for (const double value : units.score) units.positive.push_back(value >= limit ? 1 : 0);
   finish(units);
   return units;
 }
@@ -83,7 +84,7 @@ std::vector<int32_t> unit_labels(const ImageScores& scores, const ImageSynsets& 
 }
 
 UnitConcept labelled_units(const ImageScores& scores, const std::vector<int32_t>& unit_label,
-                           const Concept& c, std::string_view wordnet_id) {
+                           const Concept& c, std::string_view wordnet_id, int threads) {
   const WordNet& wordnet = WordNet::built_in();
   const int32_t synset = wordnet.find(wordnet_id);
   UnitConcept units{c.name + " by label",
@@ -92,19 +93,23 @@ UnitConcept labelled_units(const ImageScores& scores, const std::vector<int32_t>
   for (int64_t unit = 0; unit < scores.latents(); ++unit) {
     const int32_t label = unit_label[static_cast<size_t>(unit)];
     units.positive.push_back(label >= 0 && wordnet.is_a(label, synset) ? 1 : 0);
-    units.score.push_back(is_live(scores, unit) ? top_share(scores.activity(unit), c) : kNaN);
   }
+  units.score.resize(static_cast<size_t>(scores.latents()), kNaN);
+  on_threads(threads, scores.latents(), [&](int64_t unit) {
+    if (is_live(scores, unit)) units.score[static_cast<size_t>(unit)] = top_share(scores.activity(unit), c);
+  });
   finish(units);
   return units;
 }
 
-UnitConcept coloured_units(const ImageScores& original, const ImageScores& grey, double limit) {
-  return by_index(original, grey, limit, colour_index,
+UnitConcept coloured_units(const ImageScores& original, const ImageScores& grey, double limit, int threads) {
+  return by_index(original, grey, limit, colour_index, threads,
                   {"colour", fmt::format("colour index >= {:g}", limit), "colour index"});
 }
 
-UnitConcept oriented_units(const ImageScores& original, const ImageScores& mirrored, double limit) {
-  return by_index(original, mirrored, limit, orientation_index,
+UnitConcept oriented_units(const ImageScores& original, const ImageScores& mirrored, double limit,
+                           int threads) {
+  return by_index(original, mirrored, limit, orientation_index, threads,
                   {"orientation", fmt::format("orientation index >= {:g}", limit), "orientation index"});
 }
 

@@ -33,13 +33,15 @@ std::vector<int32_t> unit_labels(const ImageScores& scores, const ImageSynsets& 
 /// Positive: the unit's label is the synset or below it. Score: share of its up to 50 top labelled images
 /// that are.
 UnitConcept labelled_units(const ImageScores& scores, const std::vector<int32_t>& unit_label,
-                           const Concept& concept_images, std::string_view wordnet_id);
+                           const Concept& concept_images, std::string_view wordnet_id, int threads = 1);
 
 /// Positive: colour index (responses.h) of at least `limit`: 0.5 says that half of the response is gone in
 /// grey. Score: the index.
-UnitConcept coloured_units(const ImageScores& original, const ImageScores& grey, double limit);
+UnitConcept coloured_units(const ImageScores& original, const ImageScores& grey, double limit,
+                           int threads = 1);
 /// Positive: orientation index of at least `limit`: 0.5 says that the mirror image gets a third of the
 /// response. Score: the index.
-UnitConcept oriented_units(const ImageScores& original, const ImageScores& mirrored, double limit);
+UnitConcept oriented_units(const ImageScores& original, const ImageScores& mirrored, double limit,
+                           int threads = 1);
 
 }  // namespace branchsae

@@ -42,11 +42,15 @@ std::vector<UnitConcept> concepts_of(const SubjectScores& scores, const ImageCon
   if (!images.images.empty()) {
     const std::vector<int32_t> label = unit_labels(scores.original, *labels, options.tests.threads);
     for (size_t i = 0; i < images.images.size(); ++i)
-      concepts.push_back(labelled_units(scores.original, label, images.images[i], images.wordnet_ids[i]));
+      concepts.push_back(labelled_units(scores.original, label, images.images[i], images.wordnet_ids[i],
+                                        options.tests.threads));
   }
-  if (scores.grey) concepts.push_back(coloured_units(scores.original, *scores.grey, options.colour_limit));
+  if (scores.grey)
+    concepts.push_back(
+        coloured_units(scores.original, *scores.grey, options.colour_limit, options.tests.threads));
   if (scores.mirrored)
-    concepts.push_back(oriented_units(scores.original, *scores.mirrored, options.orientation_limit));
+    concepts.push_back(
+        oriented_units(scores.original, *scores.mirrored, options.orientation_limit, options.tests.threads));
   return concepts;
 }
 

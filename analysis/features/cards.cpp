@@ -55,16 +55,34 @@ std::vector<int64_t> HeatMaps::images() const {
   return images;
 }
 
+HeatMaps::ByLatent* HeatMaps::begin(int64_t image, int64_t positions) {
+  const auto found = maps_.find(image);
+  if (found == maps_.end()) return nullptr;
+  for (auto& [latent, map] : found->second) map.assign(static_cast<size_t>(positions), 0.0F);
+  return &found->second;
+}
+
 void HeatMaps::add(const CodeBatch& batch) {
   for (size_t i = 0; i < batch.images.size(); ++i) {
-    const auto found = maps_.find(batch.images[i]);
-    if (found == maps_.end()) continue;
-    for (auto& [latent, map] : found->second) map.assign(static_cast<size_t>(batch.tokens_per_image), 0.0F);
+    ByLatent* maps = begin(batch.images[i], batch.tokens_per_image);
+    if (maps == nullptr) continue;
     for (int64_t p = 0; p < batch.tokens_per_image; ++p) {
       for (int64_t slot = 0; slot < batch.k; ++slot) {
-        const auto map = found->second.find(batch.indices(batch.first(i) + p, slot));
-        if (map != found->second.end())
-          map->second[static_cast<size_t>(p)] = batch.values(batch.first(i) + p, slot);
+        const auto map = maps->find(batch.indices(batch.first(i) + p, slot));
+        if (map != maps->end()) map->second[static_cast<size_t>(p)] = batch.values(batch.first(i) + p, slot);
+      }
+    }
+  }
+}
+
+void HeatMaps::add(const CodeStore& codes, const std::vector<int64_t>& images) {
+  for (size_t i = 0; i < images.size(); ++i) {
+    ByLatent* maps = begin(images[i], codes.positions());
+    if (maps == nullptr) continue;
+    for (int64_t p = 0; p < codes.positions(); ++p) {
+      for (const CodeEntry& entry : codes.token(static_cast<int64_t>(i), p)) {
+        const auto map = maps->find(entry.latent);
+        if (map != maps->end()) map->second[static_cast<size_t>(p)] = entry.value;
       }
     }
   }

@@ -5,6 +5,7 @@
 
 #include "analysis/features/code_pass.h"
 #include "analysis/features/image_scores.h"
+#include "analysis/matching/code_store.h"
 
 namespace branchsae {
 
@@ -33,11 +34,17 @@ class HeatMaps {
   /// Images that are wanted, ascending.
   std::vector<int64_t> images() const;
   void add(const CodeBatch& batch);
+  /// The same of kept codes; images: which ones those are.
+  void add(const CodeStore& codes, const std::vector<int64_t>& images);
   /// Zeros where the latent does not fire; empty for a pair that was not wanted, or whose image was not read.
   const std::vector<float>& of(int64_t latent, int64_t image) const;
 
  private:
-  std::map<int64_t, std::map<int32_t, std::vector<float>>> maps_;  ///< by image, then by latent
+  using ByLatent = std::map<int32_t, std::vector<float>>;
+  /// The maps of an image, zeros; null when none is wanted.
+  ByLatent* begin(int64_t image, int64_t positions);
+
+  std::map<int64_t, ByLatent> maps_;  ///< by image
 };
 
 }  // namespace branchsae

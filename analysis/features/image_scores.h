@@ -47,6 +47,10 @@ class ImageScores {
   /// slot is unused. Images are numbered as the caller likes, each once, ascending. Throws ShapeError and
   /// InputError (an index beyond the latents).
   void add(int32_t image, View<const float, 2> values, View<const int32_t, 2> indices);
+  /// Several images one after another, [images * positions, k]. Threads share the latents: same bytes for any
+  /// number of them.
+  void add(std::span<const int64_t> images, View<const float, 2> values, View<const int32_t, 2> indices,
+           int threads);
 
   int64_t latents() const { return static_cast<int64_t>(activity_.size()); }
   int64_t images() const { return images_; }
@@ -61,15 +65,22 @@ class ImageScores {
     double sum = 0;
     int32_t position = 0;
   };
-  void add_value(int32_t latent, int32_t position, float value);
+  /// Latents [begin, end).
+  struct Range {
+    int64_t begin = 0, end = 0;
+  };
+  void check(std::span<const int64_t> images, View<const float, 2> values, View<const int32_t, 2> indices);
+  /// What one image's codes say of some latents. touched: memory, empty.
+  void add_image(int64_t image, View<const float, 2> values, View<const int32_t, 2> indices, Range range,
+                 std::vector<int32_t>& touched);
+  void add_value(int32_t latent, int32_t position, float value, std::vector<int32_t>& touched);
   bool is_listed(int32_t latent, int32_t image) const;
 
   int64_t positions_, images_ = 0;
-  int32_t last_image_ = -1;
+  int64_t last_image_ = -1;
   std::vector<std::vector<int32_t>> listed_;  ///< empty: every image is
   std::vector<LatentActivity> activity_;
   std::vector<Running> running_;  ///< of the present image, [latents]
-  std::vector<int32_t> touched_;  ///< latents that fired on it
 };
 
 }  // namespace branchsae

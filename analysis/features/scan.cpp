@@ -7,6 +7,7 @@
 #include "analysis/features/code_pass.h"
 #include "analysis/features/responses.h"
 #include "engine/error.h"
+#include "engine/parallel.h"
 
 namespace branchsae {
 namespace {
@@ -39,11 +40,21 @@ struct InputSums {
   }
 };
 
-void add_images(ImageScores& scores, const CodeBatch& batch) {
+void add_codes(CodeStore& codes, const CodeBatch& batch) {
   const int64_t positions = batch.tokens_per_image;
-  for (size_t i = 0; i < batch.images.size(); ++i) {
-    scores.add(static_cast<int32_t>(batch.images[i]), batch.values.rows(batch.first(i), positions),
-               batch.indices.rows(batch.first(i), positions));
+  for (size_t i = 0; i < batch.images.size(); ++i)
+    codes.add_image(batch.values.rows(batch.first(i), positions),
+                    batch.indices.rows(batch.first(i), positions));
+}
+
+/// Room for the codes of so many images, when all of them fit.
+void reserve_codes(std::vector<FeatureScan>& scans, int64_t images, int64_t most_bytes) {
+  int64_t bytes = 0;
+  for (const FeatureScan& scan : scans) bytes += CodeStore::bytes(images * scan.scores.positions(), scan.k);
+  if (bytes > most_bytes) return;
+  for (FeatureScan& scan : scans) {
+    scan.codes.emplace(scan.scores.latents(), scan.scores.positions());
+    scan.codes->reserve(images * scan.scores.positions(), scan.k);
   }
 }
 
@@ -63,7 +74,7 @@ size_t place_of(const CodePass& pass, const CodeBatch& batch) {
 
 FeatureScans scan_features(const Device& device, const Graph& graph, const ImageSource& images,
                            const std::vector<SaeFile>& saes, const EvaluateOptions& options,
-                           const EvaluateCallbacks& callbacks) {
+                           const EvaluateCallbacks& callbacks, int64_t code_bytes) {
   check_ascending(options.images);
   CodePass pass(device, graph, images, saes, options);
   FeatureScans result;
@@ -75,13 +86,18 @@ FeatureScans scan_features(const Device& device, const Graph& graph, const Image
                               .grid = pass.grid(i)});
     }
   }
+  reserve_codes(result.scans, std::ssize(options.images), code_bytes);
   const std::vector<size_t> first = first_scans(pass, saes.size());
   std::vector<InputSums> inputs(saes.size());
   CodePassResult read = pass.run(
       [&](const CodeBatch& batch) {
         const size_t place = place_of(pass, batch);
         if (place == 0) inputs[batch.sae].add(batch.tokens);
-        add_images(result.scans[first[batch.sae] + place].scores, batch);
+        FeatureScan& scan = result.scans[first[batch.sae] + place];
+        scan.scores.add(batch.images, batch.values, batch.indices, device.backend().threads());
+        if (scan.codes) add_codes(*scan.codes, batch);
+        if (&scan == result.scans.data())
+          result.read.insert(result.read.end(), batch.images.begin(), batch.images.end());
       },
       callbacks);
   for (FeatureScan& scan : result.scans) inputs[scan.sae].tell(scan);
@@ -91,14 +107,13 @@ FeatureScans scan_features(const Device& device, const Graph& graph, const Image
   return result;
 }
 
-std::vector<std::vector<int32_t>> best_images(const ImageScores& scores) {
-  std::vector<std::vector<int32_t>> best;
-  for (int64_t i = 0; i < scores.latents(); ++i) {
-    std::vector<int32_t> images;
+std::vector<std::vector<int32_t>> best_images(const ImageScores& scores, int threads) {
+  std::vector<std::vector<int32_t>> best(static_cast<size_t>(scores.latents()));
+  on_threads(threads, scores.latents(), [&](int64_t i) {
+    std::vector<int32_t>& images = best[static_cast<size_t>(i)];
     for (const ImageScore& score : scores.activity(i).top(kResponseTop)) images.push_back(score.image);
     std::ranges::sort(images);
-    best.push_back(std::move(images));
-  }
+  });
   return best;
 }
 
@@ -112,10 +127,11 @@ VariantScan scan_variant(const Device& device, const Graph& graph, const ImageSo
     throw InputError("the other version of the images is scanned with other autoencoders");
   VariantScan result;
   for (const FeatureScan& scan : originals.scans)
-    result.scores.emplace_back(scan.scores.positions(), best_images(scan.scores));
+    result.scores.emplace_back(scan.scores.positions(), best_images(scan.scores, device.backend().threads()));
   const CodePassResult read = pass.run(
       [&](const CodeBatch& batch) {
-        add_images(result.scores[first[batch.sae] + place_of(pass, batch)], batch);
+        result.scores[first[batch.sae] + place_of(pass, batch)].add(batch.images, batch.values, batch.indices,
+                                                                    device.backend().threads());
       },
       callbacks);
   result.stopped = read.stopped;

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 
+#include "analysis/features/kept_tokens.h"
 #include "analysis/splicing/reconstructor.h"
 #include "analysis/splicing/splicer.h"
 #include "engine/error.h"
@@ -54,13 +56,37 @@ class HostRows {
   View<const float, 2> rows_;
 };
 
+/// Host rows where the device reads them: themselves where the device is the host.
+class DeviceRows {
+ public:
+  View<const float, 2> of(Backend& backend, Stream& stream, View<const float, 2> rows) {
+    if (backend.is_host()) return rows;
+    if (rows.size() > size_) {
+      memory_ = backend.buffer<float>(rows.size(), "tokens from memory");
+      size_ = rows.size();
+    }
+    backend.copy_to_device(stream, memory_->data(), rows.data, rows.size() * int64_t{sizeof(float)});
+    stream.synchronize();
+    return memory_->matrix(rows.shape[0], rows.shape[1]);
+  }
+
+ private:
+  std::optional<DeviceBuffer<float>> memory_;
+  int64_t size_ = 0;
+};
+
 /// Channels of a layer that are replaced, whichever autoencoders were trained on them.
 struct Place {
   SpliceSite site;
-  size_t layer = 0;  ///< in the forward pass
+  size_t layer = 0;   ///< in the forward pass
+  size_t target = 0;  ///< an autoencoder of these channels
   Splicer* splicer = nullptr;
-  std::optional<ConstantRows> mean, zero;
+  std::optional<ConstantRows> constant;  ///< zero, then the mean
+  std::map<int64_t, HostTensor>
+      scores;  ///< that it gives, by the images of a batch; where it is all there is
   PredictionComparison with_mean, with_zero;
+
+  bool whole() const { return site.begin == 0 && site.end == site.channels; }
 };
 
 /// One autoencoder.
@@ -68,10 +94,14 @@ struct Target {
   size_t tap = 0;  ///< in the forward pass
   std::unique_ptr<SaeExecutor> sae;
   std::vector<int64_t> ks;
-  std::vector<ReconstructionSums> sums;           ///< by k
-  std::vector<PredictionComparison> predictions;  ///< by k
-  Place* place = nullptr;                         ///< null: it is not replaced
+  std::vector<SaeEvalSums> metric_sums;  ///< by k, as the rest
+  std::vector<SaeMetrics> metrics;       ///< once all tokens were seen
+  std::vector<ReconstructionSums> sums;
+  std::vector<PredictionComparison> predictions;
+  Place* place = nullptr;  ///< null: it is not replaced
   SplicingEvaluation* evaluation = nullptr;
+
+  const std::vector<double>& mean() const { return metrics.front().mean; }
 };
 
 size_t place_of(std::vector<std::string>& names, const std::string& name) {
@@ -94,8 +124,6 @@ class SplicingJob {
         stream_(device.make_stream()),
         precision_(offered_precision(device.backend(), options.evaluate.precision)),
         skipped_(images, options_.evaluate.images, options.evaluate.strict) {
-    if (options.means.size() != saes.size())
-      throw ShapeError(fmt::format("{} mean tokens for {} autoencoders", options.means.size(), saes.size()));
     find_scores();
     result_.evaluations.resize(saes.size());
     for (size_t i = 0; i < saes.size(); ++i) add_target(saes[i], i);
@@ -113,12 +141,16 @@ class SplicingJob {
     result_.stopped = !forward_->run(*stream_, images, on_unreadable, [&](const std::vector<int64_t>& batch) {
       stream_->synchronize();
       visit(batch);
-      result_.images += std::ssize(batch);
-      if (callbacks_.progress) callbacks_.progress(result_.images, std::ssize(images));
-      return !(callbacks_.stop_requested && callbacks_.stop_requested());
+      return goes_on(std::ssize(batch));
     });
-    for (Target& target : targets_) finish(target);
+    result_.images = std::ssize(read_);
     result_.skipped = skipped_.list();
+    if (!result_.stopped) {
+      know_means();
+      result_.stopped = keeping_ ? !see_kept_again() : !see_images_again();
+    }
+    if (result_.stopped) return std::move(result_);
+    for (Target& target : targets_) finish(target);
     return std::move(result_);
   }
 
@@ -146,27 +178,28 @@ class SplicingJob {
     target.ks = model::checked_ks(options_.evaluate, sae);
     target.tap = place_of(taps_, sae.tap);
     target.evaluation = &evaluation;
-    target.sums.assign(target.ks.size(), ReconstructionSums(options_.means[number]));
+    target.metric_sums.resize(target.ks.size());
+    target.sums.assign(target.ks.size(), ReconstructionSums(sae.spec.d));
     target.predictions.resize(target.ks.size());
     target.sae = with_memory_advice("give fewer --tap at once",
                                     [&] { return make_executor(device_, sae, 4096, precision_); });
     try {
       if (!unspliced_.empty()) throw InputError(unspliced_);
-      target.place = &place_at(splice_site(graph_, tap), options_.means[number]);
+      target.place = &place_at(splice_site(graph_, tap), number);
     } catch (const InputError& error) {
       evaluation.refused = error.what();
     }
     targets_.push_back(std::move(target));
   }
 
-  Place& place_at(SpliceSite site, const std::vector<double>& mean) {
+  Place& place_at(SpliceSite site, size_t target) {
     const auto key = std::make_tuple(site.value, site.begin, site.end);
     const bool is_new = !places_.contains(key);
     Place& place = places_[key];
     if (!is_new) return place;
     place.layer = place_of(taps_, site.layer);
+    place.target = target;
     place.site = std::move(site);
-    means_[&place] = {mean.begin(), mean.end()};
     return place;
   }
 
@@ -182,7 +215,6 @@ class SplicingJob {
   }
 
   void prepare(Place& place) {
-    const int64_t rows = forward_->batch() * forward_->positions(place.layer);
     const auto [height, width] = forward_->grid(place.layer);
     auto& splicer = splicers_[place.site.value];
     if (!splicer) {
@@ -192,9 +224,20 @@ class SplicingJob {
       });
     }
     place.splicer = splicer.get();
-    const std::vector<float>& mean = means_.at(&place);
-    place.mean.emplace(device_.backend(), *stream_, rows, mean);
-    place.zero.emplace(device_.backend(), *stream_, rows, std::vector<float>(mean.size(), 0.0F));
+    replace_by(place, std::vector<float>(static_cast<size_t>(place.site.end - place.site.begin), 0.0F));
+  }
+
+  void replace_by(Place& place, const std::vector<float>& row) {
+    const int64_t rows = forward_->batch() * forward_->positions(place.layer);
+    place.scores.clear();
+    place.constant.emplace(device_.backend(), *stream_, rows, row);
+  }
+
+  /// Both passes' progress; false: stop.
+  bool goes_on(int64_t images) {
+    seen_ += images;
+    if (callbacks_.progress) callbacks_.progress(seen_, 2 * std::ssize(options_.evaluate.images));
+    return !(callbacks_.stop_requested && callbacks_.stop_requested());
   }
 
   void visit(const std::vector<int64_t>& batch) {
@@ -204,27 +247,129 @@ class SplicingJob {
       clean = model::rows_to_host_sync(device_.backend(), *stream_, forward_->tokens(0, 0, count));
       add(clean_, clean, clean, batch);
     }
-    for (auto& [key, place] : places_) {
-      const int64_t rows = count * forward_->positions(place.layer);
-      add(place.with_mean, clean, splice(place, place.mean->rows(rows), count), batch);
-      add(place.with_zero, clean, splice(place, place.zero->rows(rows), count), batch);
-    }
+    for (auto& [key, place] : places_)
+      add_constant(place, place.with_zero, forward_->tokens(place.layer, 0, count), clean, batch);
     for (Target& target : targets_) {
       const auto tokens = forward_->tokens(target.tap, 0, count);
+      measure(target, tokens);
       const HostRows x(device_.backend(), *stream_, tokens);
       reconstructor_->encode(*stream_, *target.sae, tokens, std::ranges::max(target.ks));
       for (size_t i = 0; i < target.ks.size(); ++i) {
         const auto x_hat = reconstructor_->decode(*stream_, *target.sae, target.ks[i]);
         target.sums[i].add(x.view(), HostRows(device_.backend(), *stream_, x_hat).view());
         if (target.place != nullptr)
-          add(target.predictions[i], clean, splice(*target.place, x_hat, count), batch);
+          add(target.predictions[i], clean,
+              splice(*target.place, forward_->tokens(target.place->layer, 0, count), x_hat), batch);
       }
+    }
+    read_.insert(read_.end(), batch.begin(), batch.end());
+    batches_.push_back(count);
+    clean_scores_.push_back(std::move(clean));
+    keep(count);
+  }
+
+  static void measure(Target& target, View<const float, 2> tokens) {
+    const int64_t most = target.sae->spec().max_batch;
+    for (int64_t begin = 0; begin < tokens.shape[0]; begin += most) {
+      const auto part = tokens.rows(begin, std::min(most, tokens.shape[0] - begin));
+      for (size_t i = 0; i < target.ks.size(); ++i)
+        target.sae->evaluate_sync(part, target.ks[i], target.metric_sums[i]);
     }
   }
 
-  HostTensor splice(Place& place, View<const float, 2> replacement, int64_t count) {
-    return place.splicer->run_sync(*stream_, place.site, forward_->tokens(place.layer, 0, count),
-                                   replacement);
+  /// What the second pass asks for, while it fits into memory.
+  void keep(int64_t count) {
+    if (!keeping_) return;
+    int64_t bytes = 0;
+    for (const size_t tap : seen_twice()) {
+      const HostRows rows(device_.backend(), *stream_, forward_->tokens(tap, 0, count));
+      KeptTokens& kept = kept_.try_emplace(tap, rows.view().shape[1]).first->second;
+      kept.add(rows.view());
+      bytes += kept.memory_bytes();
+    }
+    if (bytes <= options_.kept_bytes) return;
+    keeping_ = false;
+    kept_.clear();
+  }
+  std::set<size_t> seen_twice() const {
+    std::set<size_t> taps;
+    for (const Target& target : targets_) taps.insert(target.tap);
+    for (const auto& [key, place] : places_) {
+      if (!place.whole()) taps.insert(place.layer);
+    }
+    return taps;
+  }
+
+  void know_means() {
+    for (Target& target : targets_) {
+      for (const SaeEvalSums& sums : target.metric_sums)
+        target.metrics.push_back(metrics_from_sums(sums, target.sae->spec().n));
+    }
+    if (read_.empty()) return;
+    for (auto& [key, place] : places_) {
+      const std::vector<double>& mean = targets_[place.target].mean();
+      replace_by(place, {mean.begin(), mean.end()});
+    }
+  }
+
+  /// Both return false when they were stopped.
+  bool see_kept_again() {
+    int64_t first = 0;
+    for (size_t i = 0; i < batches_.size(); ++i) {
+      const std::vector<int64_t> batch(read_.begin() + first, read_.begin() + first + batches_[i]);
+      std::map<size_t, std::vector<float>> memory;
+      std::map<size_t, View<const float, 2>> rows;
+      for (const auto& [tap, kept] : kept_) rows[tap] = kept.read(static_cast<int64_t>(i), memory[tap]);
+      for (auto& [key, place] : places_) {
+        View<const float, 2> layer;  // of no use where all of it is replaced
+        if (!place.whole()) layer = layer_.of(device_.backend(), *stream_, rows.at(place.layer));
+        add_constant(place, place.with_mean, layer, clean_scores_[i], batch);
+      }
+      for (Target& target : targets_) add_spread(target, rows.at(target.tap));
+      first += batches_[i];
+      if (!goes_on(batches_[i])) return false;
+    }
+    return true;
+  }
+  bool see_images_again() {
+    const auto on_unreadable = [&](int64_t image, const std::string& why) {
+      throw InputError(fmt::format("{} could be read once and not again: {}", images_.info(image).name, why));
+    };
+    size_t next = 0;
+    return forward_->run(*stream_, read_, on_unreadable, [&](const std::vector<int64_t>& batch) {
+      stream_->synchronize();
+      const int64_t count = std::ssize(batch);
+      for (auto& [key, place] : places_) {
+        const auto layer = forward_->tokens(place.layer, 0, count);
+        add_constant(place, place.with_mean, layer, clean_scores_[next], batch);
+      }
+      for (Target& target : targets_) {
+        const auto tokens = forward_->tokens(target.tap, 0, count);
+        add_spread(target, HostRows(device_.backend(), *stream_, tokens).view());
+      }
+      ++next;
+      return goes_on(count);
+    });
+  }
+
+  static void add_spread(Target& target, View<const float, 2> tokens) {
+    for (ReconstructionSums& sums : target.sums) sums.add_spread(tokens, target.mean());
+  }
+
+  /// Images whose layer has the place's constant in it.
+  void add_constant(Place& place, PredictionComparison& comparison, View<const float, 2> layer,
+                    const HostTensor& clean, const std::vector<int64_t>& batch) {
+    const int64_t count = std::ssize(batch), rows = count * forward_->positions(place.layer);
+    if (!place.whole())
+      return add(comparison, clean, splice(place, layer, place.constant->rows(rows)), batch);
+    const auto constant = place.constant->rows(rows);
+    const auto [found, is_new] = place.scores.try_emplace(count);
+    if (is_new) found->second = splice(place, constant, constant);
+    add(comparison, clean, found->second, batch);
+  }
+
+  HostTensor splice(Place& place, View<const float, 2> layer, View<const float, 2> replacement) {
+    return place.splicer->run_sync(*stream_, place.site, layer, replacement);
   }
 
   void add(PredictionComparison& comparison, const HostTensor& clean, const HostTensor& changed,
@@ -240,7 +385,8 @@ class SplicingJob {
   void finish(Target& target) const {
     SplicingEvaluation& evaluation = *target.evaluation;
     for (size_t i = 0; i < target.ks.size(); ++i)
-      evaluation.reconstructions.push_back({target.ks[i], target.sums[i].figures()});
+      evaluation.reconstructions.push_back(
+          {target.ks[i], target.metrics[i], target.sums[i].figures(target.mean())});
     if (target.place == nullptr) return;
     evaluation.clean = clean_;
     evaluation.spliced.push_back({Replacement::kMean, 0, target.place->with_mean});
@@ -263,11 +409,17 @@ class SplicingJob {
   SplicingResult result_;
   std::vector<Target> targets_;
   std::map<std::tuple<ValueId, int64_t, int64_t>, Place> places_;
-  std::map<const Place*, std::vector<float>> means_;
   std::map<ValueId, std::unique_ptr<Splicer>> splicers_;
   std::unique_ptr<model::ImageForward> forward_;
   std::optional<Reconstructor> reconstructor_;
   PredictionComparison clean_;
+  // Of the first pass, for the second.
+  std::vector<int64_t> read_, batches_;   ///< images; how many there were in each batch
+  std::vector<HostTensor> clean_scores_;  ///< by batch
+  bool keeping_ = true;
+  std::map<size_t, KeptTokens> kept_;  ///< by tap
+  DeviceRows layer_;
+  int64_t seen_ = 0;
 };
 
 }  // namespace

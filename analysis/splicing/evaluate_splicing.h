@@ -1,6 +1,6 @@
 #pragma once
-/// What reconstructions are worth: to the network, which runs on with a tap replaced by its autoencoder's
-/// reconstruction, by its mean, by zero; and in figures that need the mean token beforehand.
+/// What reconstructions are worth: in figures, and to the network, which runs on with a tap replaced by its
+/// autoencoder's reconstruction, by its mean, by zero.
 #include <string>
 #include <vector>
 
@@ -15,10 +15,11 @@ namespace branchsae {
 
 struct SplicingOptions {
   EvaluateOptions evaluate = {};
-  /// Of each autoencoder's tokens, [d]: SaeMetrics::mean of evaluate() on the same images.
-  std::vector<std::vector<double>> means = {};
   bool splice = true;    ///< false: only the figures, of a pass that ends at the taps
   bool labelled = true;  ///< false: ImageInfo::label are no classes of this network
+  /// Memory for tokens that are needed again once their mean is known. What takes more is not kept, and the
+  /// network runs once more: the same results.
+  int64_t kept_bytes = int64_t{1} << 30;
 };
 
 enum class Replacement { kReconstruction, kMean, kZero };
@@ -33,6 +34,7 @@ struct SplicedPredictions {
 
 struct Reconstruction {
   int64_t k = 0;
+  SaeMetrics metrics;  ///< what evaluate() says of the same images
   ReconstructionFigures figures;
 };
 
@@ -55,12 +57,15 @@ struct SplicingResult {
   std::vector<SplicingEvaluation> evaluations;  ///< in the order of the autoencoders
   std::vector<SkippedImage> skipped;
   int64_t images = 0;
-  bool stopped = false;  ///< then it covers only the images read so far
+  bool stopped = false;  ///< then nothing else holds
 };
 
-/// One pass over the images for all autoencoders and ks. Beside it, for each tap and for each k more, the
-/// network runs on from the tap: its mean and zero once a tap, its reconstruction once a k; and each
-/// autoencoder encodes once a k. Images, ks and precision as in evaluate(); its errors, too.
+/// One pass over the images for all autoencoders and ks, and another one, be it in memory, for what needs the
+/// mean token. Beside the first, for each tap and for each k more, the network runs on from the tap: with
+/// zero once a tap, with its reconstruction once a k; and each autoencoder encodes once for each k and once
+/// for all. The second runs it on with the mean. Where a tap is a whole layer, mean and zero are the same for
+/// every image and run once. Images, ks and precision as in evaluate(); its errors, too. callbacks: of both
+/// passes together.
 SplicingResult evaluate_splicing(const Device& device, const Graph& graph, const ImageSource& images,
                                  const std::vector<SaeFile>& saes, const SplicingOptions& options,
                                  const EvaluateCallbacks& callbacks = {});

@@ -22,50 +22,68 @@ double ReconstructionSums::Mean::value() const {
   return count > 0 ? sum / static_cast<double>(count) : kNaN;
 }
 
-ReconstructionSums::ReconstructionSums(std::vector<double> mean)
-    : mean_(std::move(mean)), error_(mean_.size(), 0.0) {}
+ReconstructionSums::ReconstructionSums(int64_t d) : error_(static_cast<size_t>(d), 0.0) {}
 
 void ReconstructionSums::add(View<const float, 2> x, View<const float, 2> x_hat) {
-  if (x.shape != x_hat.shape || x.shape[1] != static_cast<int64_t>(mean_.size())) {
-    throw ShapeError(fmt::format("tokens of {} x {} beside reconstructions of {} x {} and a mean of {}",
-                                 x.shape[0], x.shape[1], x_hat.shape[0], x_hat.shape[1], mean_.size()));
+  if (x.shape != x_hat.shape || x.shape[1] != std::ssize(error_)) {
+    throw ShapeError(fmt::format("tokens of {} x {} beside reconstructions of {} x {}, {} channels wanted",
+                                 x.shape[0], x.shape[1], x_hat.shape[0], x_hat.shape[1], error_.size()));
   }
   for (int64_t t = 0; t < x.shape[0]; ++t) {
-    double squared_error = 0, squared_norm = 0, squared_hat = 0, product = 0, variance = 0;
-    for (size_t c = 0; c < mean_.size(); ++c) {
-      const auto value = static_cast<double>(x(t, static_cast<int64_t>(c)));
-      const auto hat = static_cast<double>(x_hat(t, static_cast<int64_t>(c)));
-      const double error = value - hat, distance = value - mean_[c];
-      error_[c] += error;
+    double squared_error = 0, squared_norm = 0, squared_hat = 0, product = 0;
+    for (int64_t c = 0; c < x.shape[1]; ++c) {
+      const auto value = static_cast<double>(x(t, c));
+      const auto hat = static_cast<double>(x_hat(t, c));
+      const double error = value - hat;
+      error_[static_cast<size_t>(c)] += error;
       squared_error += error * error;
       squared_norm += value * value;
       squared_hat += hat * hat;
       product += value * hat;
-      variance += distance * distance;
     }
-    variance_ += variance;
+    squared_error_.push_back(squared_error);
     squared_hat_ += squared_hat;
     product_ += product;
     error_norm_.add(std::sqrt(squared_error));
     squared_error_norm_.add(squared_error);
-    if (variance > 0) by_token_.add(1 - squared_error / variance);
     if (squared_norm > 0) {
       relative_error_.add(std::sqrt(squared_error / squared_norm));
       norm_ratio_.add(std::sqrt(squared_hat / squared_norm));
     }
   }
-  tokens_ += x.shape[0];
 }
 
-ReconstructionFigures ReconstructionSums::figures() const {
+void ReconstructionSums::add_spread(View<const float, 2> x, std::span<const double> mean) {
+  if (x.shape[1] != std::ssize(error_) || mean.size() != error_.size() ||
+      spread_ + static_cast<size_t>(x.shape[0]) > squared_error_.size()) {
+    throw ShapeError(fmt::format("{} x {} tokens and a mean of {} after {} of {} tokens of {} channels",
+                                 x.shape[0], x.shape[1], mean.size(), spread_, squared_error_.size(),
+                                 error_.size()));
+  }
+  for (int64_t t = 0; t < x.shape[0]; ++t) {
+    double variance = 0;
+    for (int64_t c = 0; c < x.shape[1]; ++c) {
+      const double distance = static_cast<double>(x(t, c)) - mean[static_cast<size_t>(c)];
+      variance += distance * distance;
+    }
+    variance_ += variance;
+    if (variance > 0) by_token_.add(1 - squared_error_[spread_] / variance);
+    ++spread_;
+  }
+}
+
+ReconstructionFigures ReconstructionSums::figures(std::span<const double> means) const {
+  if (spread_ != squared_error_.size())
+    throw Error(fmt::format("{} of {} tokens were compared with their mean", spread_, squared_error_.size()));
+  const auto tokens = static_cast<double>(spread_);
   double of_mean_error = 0;  // sum_c T (mean of e_c)^2
-  for (double sum : error_) of_mean_error += sum * sum / static_cast<double>(tokens_);
+  for (double sum : error_) of_mean_error += sum * sum / tokens;
   double one_mean = 0, between_channels = 0;
-  for (double mean : mean_) one_mean += mean / static_cast<double>(mean_.size());
-  for (double mean : mean_) between_channels += (mean - one_mean) * (mean - one_mean);
-  const double of_all = variance_ + static_cast<double>(tokens_) * between_channels;
+  for (double mean : means) one_mean += mean / static_cast<double>(means.size());
+  for (double mean : means) between_channels += (mean - one_mean) * (mean - one_mean);
+  const double of_all = variance_ + tokens * between_channels;
   const double centred = squared_error_norm_.sum - of_mean_error;
-  return {.tokens = tokens_,
+  return {.tokens = static_cast<int64_t>(spread_),
           .explained_variance_centred = 1 - ratio(centred, variance_),
           .explained_variance_by_token = by_token_.value(),
           .explained_variance_one_mean = 1 - ratio(squared_error_norm_.sum, of_all),

@@ -3,6 +3,7 @@
 /// that sound alike and differ. All in double, unscaled units; x is a token, x_hat its reconstruction, e = x
 /// - x_hat, m the mean token.
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,13 +27,18 @@ struct ReconstructionFigures {
   double squared_error_norm = 0;   ///< mean of |e|^2
 };
 
+/// Tokens are seen twice, in the same order: with their reconstructions, then once their mean is known.
+/// Memory: 8 bytes a token.
 class ReconstructionSums {
  public:
-  /// The mean token, [d].
-  explicit ReconstructionSums(std::vector<double> mean);
+  explicit ReconstructionSums(int64_t d);
   /// Both [tokens, d], in host memory. Throws ShapeError for other shapes.
   void add(View<const float, 2> x, View<const float, 2> x_hat);
-  ReconstructionFigures figures() const;
+  /// The next of the same tokens; mean [d]. Throws ShapeError for other shapes, or more tokens than were
+  /// added.
+  void add_spread(View<const float, 2> x, std::span<const double> mean);
+  /// mean: the same. Throws Error when the spread of some tokens is missing.
+  ReconstructionFigures figures(std::span<const double> mean) const;
 
  private:
   /// A sum over tokens and how many there were.
@@ -43,8 +49,9 @@ class ReconstructionSums {
     double value() const;
   };
 
-  std::vector<double> mean_, error_;  ///< error_: sum of e, [d]
-  int64_t tokens_ = 0;
+  std::vector<double> error_;          ///< sum of e, [d]
+  std::vector<double> squared_error_;  ///< of each token, |e|^2
+  size_t spread_ = 0;                  ///< tokens whose distance from the mean is known
   double variance_ = 0, product_ = 0, squared_hat_ = 0;
   Mean by_token_, relative_error_, norm_ratio_, error_norm_, squared_error_norm_;
 };

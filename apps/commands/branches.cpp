@@ -99,9 +99,10 @@ class Divider {
   std::vector<Targets> parts_;
 };
 
+constexpr int64_t kUsualMemory = int64_t{4} << 30, kUsualKept = int64_t{1} << 30;
+
 /// The run's autoencoders with every k that is asked for.
 std::vector<Targets> divided(ScanInput& input, const Options& o, int64_t max_memory) {
-  constexpr int64_t kUsualMemory = int64_t{4} << 30;
   Divider divider(max_memory > 0 ? max_memory : kUsualMemory);
   for (size_t i = 0; i < input.saes.size(); ++i) {
     SaeFile& sae = input.saes[i];
@@ -180,13 +181,15 @@ void run(const Context& context, const Options& o) {
   const std::vector<Targets> parts = divided(input, o, context.common.max_memory);
   const Device device = open_device(context.common);
   const auto seed = static_cast<uint64_t>(context.common.seed);
-  const BranchScanOptions scan_options = scan_options_of(o, input, wanted, seed);
+  BranchScanOptions scan_options = scan_options_of(o, input, wanted, seed);
   const BranchReportOptions options = report_options(o, wanted, seed, device.backend().threads());
   ScanProgress progress(context, "branches", std::ssize(input.options.images),
                         scan_options.passes() * std::ssize(parts));
   Json taps = Json::array(), skipped;
   int64_t images = 0;
   for (const Targets& part : parts) {
+    const int64_t max_memory = context.common.max_memory;
+    scan_options.kept_bytes = max_memory > 0 ? std::max<int64_t>(0, max_memory - part.bytes) : kUsualKept;
     const BranchScans scans = scan_branches(device, input.run.graph, *input.run.images, part.saes,
                                             scan_options, [&] { return progress.next_pass(); });
     check_stop();

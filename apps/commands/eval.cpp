@@ -31,9 +31,7 @@ struct Options {
 
 /// What the passes gave.
 struct Measured {
-  EvaluateResult figures;
   SplicingResult splicing;
-  std::vector<SkippedImage> skipped;
   std::vector<TapEvaluation> evaluations;    ///< by tap, then by k
   std::shared_ptr<const ClassList> classes;  ///< null: not those of the model's outputs
   int64_t labelled = 0;
@@ -76,19 +74,17 @@ std::shared_ptr<const ClassList> classes_of(const OpenedRun& opened, bool given)
   return matching_classes(opened.classes, scores, given);
 }
 
-/// By autoencoder, then by k, as both passes list them.
-std::vector<TapEvaluation> join(const OpenedRun& opened, const EvaluateResult& figures,
-                                const SplicingResult& splicing) {
-  std::vector<TapEvaluation> joined;
-  size_t next = 0;
+/// By autoencoder, then by k.
+std::vector<TapEvaluation> by_tap(const OpenedRun& opened, const SplicingResult& splicing) {
+  std::vector<TapEvaluation> all;
   for (size_t i = 0; i < opened.taps.size(); ++i) {
-    for (const Reconstruction& one : splicing.evaluations[i].reconstructions)
-      joined.push_back({opened.taps[i], figures.evaluations[next++], one.figures, &splicing.evaluations[i]});
+    const SplicingEvaluation& evaluation = splicing.evaluations[i];
+    for (const Reconstruction& one : evaluation.reconstructions)
+      all.push_back({opened.taps[i], {evaluation.tap, one.k, one.metrics}, one.figures, &evaluation});
   }
-  return joined;
+  return all;
 }
 
-/// Two passes: the metrics and each tap's mean token, then what needs the mean.
 Measured measure(const Context& context, const Options& o, const OpenedRun& opened) {
   const std::vector<SaeFile> saes = load_saes(opened);
   Measured measured;
@@ -96,39 +92,31 @@ Measured measure(const Context& context, const Options& o, const OpenedRun& open
   SplicingOptions options{.evaluate = evaluate_options(o, opened),
                           .splice = !o.no_splice,
                           .labelled = measured.classes != nullptr};
+  if (context.common.max_memory > 0) options.kept_bytes = context.common.max_memory;
   const Device device = open_device(context.common);
   ScanProgress progress(context, "eval", std::ssize(options.evaluate.images), 2);
-  measured.figures =
-      evaluate(device, opened.graph, *opened.images, saes, options.evaluate, progress.next_pass());
-  check_stop();
-
-  std::set<int64_t> unreadable;
-  for (const SkippedImage& one : measured.figures.skipped) unreadable.insert(one.index);
-  std::erase_if(options.evaluate.images, [&](int64_t image) { return unreadable.contains(image); });
-  for (size_t i = 0; i < saes.size(); ++i) {
-    const size_t per_tap = measured.figures.evaluations.size() / saes.size();
-    options.means.push_back(measured.figures.evaluations[i * per_tap].metrics.mean);
-  }
   measured.splicing =
       evaluate_splicing(device, opened.graph, *opened.images, saes, options, progress.next_pass());
   check_stop();
-  measured.skipped = measured.figures.skipped;
-  measured.skipped.insert(measured.skipped.end(), measured.splicing.skipped.begin(),
-                          measured.splicing.skipped.end());
-  measured.evaluations = join(opened, measured.figures, measured.splicing);
-  for (const int64_t image : options.evaluate.images)
-    measured.labelled += options.labelled && opened.images->info(image).label >= 0 ? 1 : 0;
+
+  std::set<int64_t> unreadable;
+  for (const SkippedImage& one : measured.splicing.skipped) unreadable.insert(one.index);
+  for (const int64_t image : options.evaluate.images) {
+    const bool counts = options.labelled && !unreadable.contains(image);
+    measured.labelled += counts && opened.images->info(image).label >= 0 ? 1 : 0;
+  }
+  measured.evaluations = by_tap(opened, measured.splicing);
   return measured;
 }
 
 /// What a file says of where its figures come from.
 Json about(const TapEvaluation& one, const OpenedRun& opened, const Measured& measured, const char* which) {
-  Json json = about_scan(opened, one.tap, one.k(), opened.info.options.seed, measured.figures.images);
+  Json json = about_scan(opened, one.tap, one.k(), opened.info.options.seed, measured.splicing.images);
   json.update(Json{{"d", one.tap.d},
                    {"n", one.tap.n},
                    {"which", which},
                    {"labelled", measured.labelled},
-                   {"skipped", skipped_json(measured.skipped)},
+                   {"skipped", skipped_json(measured.splicing.skipped)},
                    {"tokens", one.metrics.metrics.tokens}});
   return json;
 }
@@ -204,13 +192,14 @@ void print(const Context& context, const Options& o, const OpenedRun& opened, co
       "quantiles over latents:\n{}\n{}{} {} images, {} tokens a tap{}\nwritten:\n{}",
       metrics_table(lines).text(), figures_table(measured.evaluations).text(), formulas_text(),
       density_table(measured.evaluations).text(), splicing_text(o, measured),
-      with_separators(measured.figures.images), which, with_separators(tokens),
-      measured.skipped.empty() ? "" : fmt::format(", {} skipped", measured.skipped.size()), written));
+      with_separators(measured.splicing.images), which, with_separators(tokens),
+      measured.splicing.skipped.empty() ? "" : fmt::format(", {} skipped", measured.splicing.skipped.size()),
+      written));
   context.out.json({{"run", opened.folder.string()},
-                    {"images", measured.figures.images},
+                    {"images", measured.splicing.images},
                     {"which", which},
                     {"labelled", measured.labelled},
-                    {"skipped", skipped_json(measured.skipped)},
+                    {"skipped", skipped_json(measured.splicing.skipped)},
                     {"evaluations", std::move(evaluations)},
                     {"formulas", formulas_json()},
                     {"files", files}});
@@ -221,7 +210,7 @@ void run(const Context& context, const Options& o) {
     throw InputError("--per-class compares predictions, which --no-splice leaves out: give one of them");
   const OpenedRun opened = open_run(o.scan.run);
   const Measured measured = measure(context, o, opened);
-  warn_of_skipped(measured.skipped);
+  warn_of_skipped(measured.splicing.skipped);
   const char* which = opened.same_images && !o.all ? "held-out" : "given";
   print(context, o, opened, measured, which, write_files(o, opened, measured, which));
 }

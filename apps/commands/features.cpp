@@ -64,13 +64,20 @@ class FeaturesJob {
   }
   const RunTap& tap(size_t scan) const { return input_.run.taps[scans_.scans[scan].sae]; }
 
+  /// Memory for codes: heat maps need them.
+  int64_t code_bytes() const {
+    constexpr int64_t kUsual = int64_t{1} << 30;
+    if (!photos_ || (options_.cards.cards == 0 && options_.cards.latents.empty())) return 0;
+    return context_.common.max_memory > 0 ? context_.common.max_memory : kUsual;
+  }
+
   void measure(const Device& device) {
     const bool grey = wants("grey") && photos_, mirrored = wants("mirrored");
     const int64_t passes = 1 + (grey ? 1 : 0) + (mirrored ? 1 : 0);
     ScanProgress progress(context_, "features", std::ssize(input_.options.images), passes);
     const auto& images = *input_.run.images;
-    scans_ =
-        scan_features(device, input_.run.graph, images, input_.saes, input_.options, progress.next_pass());
+    scans_ = scan_features(device, input_.run.graph, images, input_.saes, input_.options,
+                           progress.next_pass(), code_bytes());
     check_stop();
     if (scans_.images == 0) throw InputError("no image could be read");
     // What could not be read once is not asked for again.

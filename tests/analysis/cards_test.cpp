@@ -68,6 +68,13 @@ TEST_CASE("heat maps: the latent's values at every position of its card's images
   CHECK(maps.of(0, 1) == std::vector<float>{0, 4});
   CHECK(maps.of(0, 0).empty());
   CHECK(maps.of(1, 1).empty());
+  CodeStore codes(3, 2);
+  for (size_t i = 0; i < 2; ++i)
+    codes.add_image(batch.values.rows(batch.first(i), 2), batch.indices.rows(batch.first(i), 2));
+  HeatMaps of_codes({make_card(scores, 0, 1)});
+  of_codes.add(codes, images);
+  CHECK(of_codes.of(0, 1) == maps.of(0, 1));
+  CHECK(of_codes.of(0, 0).empty());
   const auto firing = firing_latents(batch, 1, {1, 2});
   REQUIRE(firing.size() == 3);
   CHECK(firing[0].latent == 2);

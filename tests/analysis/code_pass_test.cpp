@@ -158,6 +158,80 @@ TEST_CASE("scan of a variant: the same images again give the same responses") {
   CHECK(live > 0);
 }
 
+TEST_CASE("scan: codes are kept when all of them are sure to fit") {
+  const Scene scene;
+  const Device device = Device::cpu(2);
+  int64_t most = 0;
+  for (size_t i = 0; i < 3; ++i) {
+    const CodePass pass(device, scene.graph, scene.images, scene.saes, scene.options());
+    most += CodeStore::bytes(2 * pass.tokens_per_image(i), scene.saes[i].spec.k);
+  }
+  const auto scan = [&](int64_t bytes) {
+    return scan_features(device, scene.graph, scene.images, scene.saes, scene.options(), {}, bytes);
+  };
+  for (const FeatureScan& one : scan(most - 1).scans) CHECK_FALSE(one.codes);
+  const FeatureScans scans = scan(most);
+  CHECK(scans.read == std::vector<int64_t>{0, 1});
+  const auto codes = all_codes(scene, {});
+  for (size_t i = 0; i < 3; ++i) {
+    REQUIRE(scans.scans[i].codes);
+    const CodeStore& kept = *scans.scans[i].codes;
+    Codes fired, stored;
+    for (const auto& [latent, value] : codes.at({i, scene.saes[i].spec.k})) {
+      if (latent >= 0) fired.emplace_back(latent, value);
+    }
+    for (int64_t image = 0; image < 2; ++image) {
+      for (const CodeEntry& entry : kept.image(image)) stored.emplace_back(entry.latent, entry.value);
+    }
+    CHECK(stored == fired);
+  }
+}
+
+TEST_CASE("image scores: several images at once give the bytes of one after another, on any threads") {
+  constexpr int64_t kLatents = 37, kPositions = 5, kKept = 6;
+  const std::vector<int64_t> images = {2, 3, 9};
+  std::vector<float> values;
+  std::vector<int32_t> indices;
+  Random random(5, 0);
+  for (int64_t token = 0; token < 3 * kPositions; ++token) {
+    std::vector<int32_t> fired = random_permutation(kLatents, 6, static_cast<uint64_t>(token));
+    fired.resize(kKept);
+    std::ranges::sort(fired);
+    if (token % 4 == 0) fired.back() = -1;
+    indices.insert(indices.end(), fired.begin(), fired.end());
+    for (int64_t slot = 0; slot < kKept; ++slot) values.push_back(static_cast<float>(random.normal()));
+  }
+  const View<const float, 2> all_values(values.data(), {3 * kPositions, kKept});
+  const View<const int32_t, 2> all_indices(indices.data(), {3 * kPositions, kKept});
+  ImageScores one(kLatents, kPositions);
+  for (int64_t i = 0; i < 3; ++i)
+    one.add(static_cast<int32_t>(images[static_cast<size_t>(i)]), all_values.rows(i * kPositions, kPositions),
+            all_indices.rows(i * kPositions, kPositions));
+  for (const int threads : {1, 2, 3, 50}) {
+    ImageScores scores(kLatents, kPositions);
+    scores.add(images, all_values, all_indices, threads);
+    CHECK(scores.images() == 3);
+    for (int64_t latent = 0; latent < kLatents; ++latent) {
+      const LatentActivity &a = scores.activity(latent), &b = one.activity(latent);
+      CHECK(a.tokens_fired == b.tokens_fired);
+      CHECK(a.sum == b.sum);
+      CHECK(a.histogram.counts == b.histogram.counts);
+      REQUIRE(a.images.size() == b.images.size());
+      for (size_t i = 0; i < a.images.size(); ++i) {
+        CHECK(a.images[i].image == b.images[i].image);
+        CHECK(a.images[i].max == b.images[i].max);
+        CHECK(a.images[i].mean == b.images[i].mean);
+        CHECK(a.images[i].position == b.images[i].position);
+      }
+    }
+    CHECK_THROWS_AS(scores.add(images, all_values, all_indices, threads), InputError);
+    indices[4] = kLatents;
+    CHECK_THROWS_AS(ImageScores(kLatents, kPositions).add(images, all_values, all_indices, threads),
+                    InputError);
+    indices[4] = 0;
+  }
+}
+
 TEST_CASE("image scores: only listed images are kept, all are counted") {
   ImageScores scores(1, {{4}, {}});
   const std::vector<float> values = {1, 2};

@@ -32,13 +32,11 @@ struct Scene {
         graph(load_onnx("tests/golden/" + golden["model"].get<std::string>())),
         images(reference::read_array("tests/golden/" + golden["input"].get<std::string>()), {3, 7}) {}
 
-  SplicingResult run(const std::vector<SaeFile>& saes, std::vector<int64_t> ks, bool splice = true) const {
-    SplicingOptions options{.evaluate = {.images = {0, 1}, .ks = std::move(ks)}, .splice = splice};
-    const EvaluateResult figures = evaluate(Device::cpu(2), graph, images, saes, options.evaluate);
-    for (size_t i = 0; i < saes.size(); ++i) {
-      const size_t per_tap = figures.evaluations.size() / saes.size();
-      options.means.push_back(figures.evaluations[i * per_tap].metrics.mean);
-    }
+  SplicingResult run(const std::vector<SaeFile>& saes, std::vector<int64_t> ks, bool splice = true,
+                     int64_t kept_bytes = int64_t{1} << 30, int64_t batch = 2) const {
+    const SplicingOptions options{.evaluate = {.images = {0, 1}, .ks = std::move(ks), .forward_batch = batch},
+                                  .splice = splice,
+                                  .kept_bytes = kept_bytes};
     return evaluate_splicing(Device::cpu(2), graph, images, saes, options);
   }
   int64_t width(const std::string& tap) const { return resolve_tap(graph, tap).width(); }
@@ -125,6 +123,8 @@ TEST_CASE("splicing: figures of the reconstruction agree with those of evaluate"
     const ReconstructionFigures& ours = evaluation.reconstructions[i].figures;
     CHECK(evaluation.reconstructions[i].k == figures.evaluations[i].k);
     CHECK(ours.tokens == metrics.tokens);
+    CHECK(to_json(evaluation.reconstructions[i].metrics) == to_json(metrics));
+    CHECK(evaluation.reconstructions[i].metrics.mean == metrics.mean);
     // decode() rounds x_hat to float32, the sums of evaluate() see the residual.
     CHECK(ours.squared_error_norm == doctest::Approx(metrics.mse * static_cast<double>(d)).epsilon(1e-5));
     // What a positive part of a token leaves out only shortens it.
@@ -136,17 +136,13 @@ TEST_CASE("splicing: figures of the reconstruction agree with those of evaluate"
   CHECK(evaluation.reconstructions[0].figures.norm_ratio < evaluation.reconstructions[1].figures.norm_ratio);
   CHECK(evaluation.refused == "the network was not run on");
   CHECK(evaluation.spliced.empty());
-  SplicingOptions none{.evaluate = {.images = {0}}};
-  CHECK_THROWS_AS(evaluate_splicing(Device::cpu(2), scene.graph, scene.images, saes, none), ShapeError);
 }
 
 TEST_CASE("splicing: without labels only what needs none, without classes no splicing") {
   const Scene scene;
   const int64_t d = scene.width("mixed4c.5x5");
   const auto saes = list(neurons("mixed4c.5x5", d, 4));
-  SplicingOptions options{.evaluate = {.images = {0, 1}},
-                          .means = {std::vector<double>(static_cast<size_t>(d), 0.0)},
-                          .labelled = false};
+  SplicingOptions options{.evaluate = {.images = {0, 1}}, .labelled = false};
   const SplicingEvaluation unlabelled =
       evaluate_splicing(Device::cpu(2), scene.graph, scene.images, saes, options).evaluations.at(0);
   const PredictionSums& sums = unlabelled.find(Replacement::kReconstruction, 4).predictions.sums();
@@ -156,9 +152,6 @@ TEST_CASE("splicing: without labels only what needs none, without classes no spl
   CHECK(std::isnan(unlabelled.recovered(4, Replacement::kZero)));
   CHECK(sums.mean_divergence() > 0);
   CHECK(unlabelled.divergence_recovered(4, Replacement::kZero) > 0);
-  // The mean given is zero, so both baselines are the same.
-  CHECK(unlabelled.find(Replacement::kMean).predictions.sums().divergence ==
-        unlabelled.find(Replacement::kZero).predictions.sums().divergence);
 
   Graph headless = load_onnx("tests/golden/" + scene.golden["model"].get<std::string>());
   headless.outputs = {headless.blocks.back().value};
@@ -167,6 +160,56 @@ TEST_CASE("splicing: without labels only what needs none, without classes no spl
       evaluate_splicing(Device::cpu(2), headless, scene.images, saes, options).evaluations.at(0);
   CHECK(refused.refused.find("classifies nothing") != std::string::npos);
   CHECK(refused.reconstructions.size() == 1);
+}
+
+TEST_CASE("splicing: tokens in memory give what a second pass over the images gives") {
+  const Scene scene;
+  const int64_t d = scene.width("mixed4c.5x5"), whole = scene.width("mixed4d");
+  const auto saes = list(neurons("mixed4c.5x5", d, 2), neurons("mixed4d", whole, 8));
+  for (const int64_t batch : {1, 2}) {
+    const SplicingResult kept = scene.run(saes, {}, true, int64_t{1} << 30, batch),
+                         again = scene.run(saes, {}, true, 0, batch);
+    for (size_t i = 0; i < 2; ++i) {
+      CAPTURE(i);
+      const SplicingEvaluation &a = kept.evaluations[i], &b = again.evaluations[i];
+      for (const Replacement which : {Replacement::kMean, Replacement::kZero}) {
+        CHECK(a.find(which).predictions.sums().divergence == b.find(which).predictions.sums().divergence);
+        CHECK(a.find(which).predictions.sums().divergence > 0);
+      }
+      CHECK(a.find(Replacement::kMean).predictions.sums().divergence !=
+            a.find(Replacement::kZero).predictions.sums().divergence);
+      const ReconstructionFigures &x = a.reconstructions[0].figures, &y = b.reconstructions[0].figures;
+      CHECK(x.explained_variance_by_token == y.explained_variance_by_token);
+      CHECK(x.explained_variance_centred == y.explained_variance_centred);
+      CHECK(x.explained_variance_one_mean == y.explained_variance_one_mean);
+    }
+  }
+}
+
+TEST_CASE("splicing: it counts the images of both passes, and stops in either") {
+  const Scene scene;
+  const auto saes = list(neurons("mixed4c.5x5", scene.width("mixed4c.5x5"), 2));
+  for (const int64_t bytes : {int64_t{0}, int64_t{1} << 30}) {
+    SplicingOptions options{.evaluate = {.images = {0, 1}, .forward_batch = 1}, .kept_bytes = bytes};
+    std::vector<int64_t> seen;
+    size_t stop_after = 9;
+    const EvaluateCallbacks callbacks{.progress =
+                                          [&](int64_t done, int64_t total) {
+                                            CHECK(total == 4);
+                                            seen.push_back(done);
+                                          },
+                                      .stop_requested = [&] { return seen.size() >= stop_after; }};
+    const auto run = [&] {
+      return evaluate_splicing(Device::cpu(2), scene.graph, scene.images, saes, options, callbacks);
+    };
+    CHECK_FALSE(run().stopped);
+    CHECK(seen == std::vector<int64_t>{1, 2, 3, 4});
+    for (const size_t after : {1, 3}) {
+      seen.clear();
+      stop_after = after;
+      CHECK(run().stopped);
+    }
+  }
 }
 
 TEST_CASE("splicing: several k from one encoding are each as alone") {

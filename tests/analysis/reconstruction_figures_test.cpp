@@ -42,12 +42,15 @@ TEST_CASE("reconstruction figures are NumPy's, whatever the batches") {
   for (const json& one : golden["cases"]) {
     const Rows x(one["x"]), x_hat(one["x_hat"]);
     for (const int64_t batch : {int64_t{1}, int64_t{7}, x.count}) {
-      ReconstructionSums sums(mean_of(x));
+      const std::vector<double> mean = mean_of(x);
+      ReconstructionSums sums(x.width);
       for (int64_t begin = 0; begin < x.count; begin += batch) {
         const int64_t rows = std::min(batch, x.count - begin);
         sums.add(x.view().rows(begin, rows), x_hat.view().rows(begin, rows));
       }
-      const ReconstructionFigures figures = sums.figures();
+      CHECK_THROWS_AS(sums.figures(mean), Error);
+      sums.add_spread(x.view(), mean);
+      const ReconstructionFigures figures = sums.figures(mean);
       CHECK(figures.tokens == x.count);
       const auto check = [&](const char* field, double ours) {
         CAPTURE(field);
@@ -69,9 +72,11 @@ TEST_CASE("reconstruction figures are NumPy's, whatever the batches") {
 TEST_CASE("reconstruction figures worked out by hand") {
   // Off by one everywhere: all of the variance but none of the mean.
   const Rows x(json{{1, 0}, {3, 4}}), shifted(json{{2, 1}, {4, 5}});
-  ReconstructionSums sums({2, 2});
+  const std::vector<double> mean{2, 2};
+  ReconstructionSums sums(2);
   sums.add(x.view(), shifted.view());
-  const ReconstructionFigures figures = sums.figures();
+  sums.add_spread(x.view(), mean);
+  const ReconstructionFigures figures = sums.figures(mean);
   CHECK(figures.explained_variance_centred == doctest::Approx(1));
   CHECK(figures.explained_variance_by_token == doctest::Approx(1 - 2.0 / 5));
   CHECK(figures.error_norm == doctest::Approx(std::sqrt(2.0)));
@@ -83,13 +88,16 @@ TEST_CASE("reconstruction figures worked out by hand") {
 
 TEST_CASE("tokens without a divisor take no part, and what nothing defines is NaN") {
   const Rows x(json{{0, 0}, {3, 4}}), x_hat(json{{1, 1}, {3, 4}});
-  ReconstructionSums sums({3, 4});
+  const std::vector<double> mean{3, 4}, zero{0, 0};
+  ReconstructionSums sums(2);
   sums.add(x.view(), x_hat.view());
-  CHECK(sums.figures().norm_ratio == doctest::Approx(1));
-  CHECK(sums.figures().relative_error == 0);
-  CHECK(sums.figures().explained_variance_by_token == doctest::Approx(1 - 2.0 / 25));
+  sums.add_spread(x.view(), mean);
+  const ReconstructionFigures figures = sums.figures(mean);
+  CHECK(figures.norm_ratio == doctest::Approx(1));
+  CHECK(figures.relative_error == 0);
+  CHECK(figures.explained_variance_by_token == doctest::Approx(1 - 2.0 / 25));
 
-  const ReconstructionFigures none = ReconstructionSums({0, 0}).figures();
+  const ReconstructionFigures none = ReconstructionSums(2).figures(zero);
   CHECK(none.tokens == 0);
   CHECK(std::isnan(none.explained_variance_centred));
   CHECK(std::isnan(none.reconstruction_bias));
@@ -97,6 +105,8 @@ TEST_CASE("tokens without a divisor take no part, and what nothing defines is Na
   const Rows narrow(json{{1}, {2}});
   CHECK_THROWS_AS(sums.add(narrow.view(), narrow.view()), ShapeError);
   CHECK_THROWS_AS(sums.add(x.view(), x_hat.view().rows(0, 1)), ShapeError);
+  CHECK_THROWS_AS(sums.add_spread(x.view(), mean), ShapeError);
+  CHECK_THROWS_AS(sums.add_spread(narrow.view(), mean), ShapeError);
 }
 
 TEST_CASE("each figure is explained once") {

@@ -169,6 +169,19 @@ TEST_CASE("branches: another k has its own files, and any number of threads the 
         branchsae::read_file(two / "mixed4d" / "branches-k2.json"));
 }
 
+TEST_CASE("branches: what does not fit --max-memory is computed again, to the same bytes") {
+  const fs::path usual = temporary_folder() / "usual", little = temporary_folder() / "little";
+  const auto written = [](const fs::path& out, const Words& more) {
+    const ProcessResult result =
+        run_program(branches(Words{"--tap", "mixed4d", "--k", "2,3", "--out", out.string()} + more));
+    CAPTURE(result.err);
+    REQUIRE(result.code == 0);
+    return branchsae::read_file(out / "mixed4d" / "branches-k2.json") +
+           branchsae::read_file(out / "mixed4d" / "branches.json");
+  };
+  CHECK(written(usual, {}) == written(little, {"--max-memory", "1KiB"}));
+}
+
 TEST_CASE("branches: images without labels leave the groups of classes out and say so") {
   const fs::path plain = temporary_folder() / "plain", out = temporary_folder() / "unlabelled";
   fs::create_directories(plain);

@@ -145,9 +145,22 @@ TEST_CASE("features: another k and another folder; the same bytes again, and wit
     CHECK(fs::exists(out / "mixed4d" / name));
   const std::string csv = branchsae::read_file(out / "mixed4d" / "features-k2.csv");
   const auto files = files_of_features(out);
-  run_json(words + Words{"--batch", "3"});
-  CHECK(branchsae::read_file(out / "mixed4d" / "features-k2.csv") == csv);
-  CHECK(files_of_features(out) == files);
+  const auto pictures = [&] {
+    std::string bytes;
+    for (const std::string& name : files) {
+      if (name.ends_with(".jpg")) bytes += branchsae::read_file(out / name);
+    }
+    return bytes;
+  };
+  const std::string drawn = pictures();
+  CHECK_FALSE(drawn.empty());
+  // Without memory for the codes they are made again.
+  for (const Words& more : {Words{"--batch", "3"}, Words{"--max-memory", "1KiB"}}) {
+    run_json(words + more);
+    CHECK(branchsae::read_file(out / "mixed4d" / "features-k2.csv") == csv);
+    CHECK(files_of_features(out) == files);
+    CHECK(pictures() == drawn);
+  }
 }
 
 TEST_CASE("features: without labels it works, and says why the columns are empty") {
