@@ -196,17 +196,33 @@ HWY_INLINE bool append_chunk(const SelectChunk& a, int64_t row, int q, TokenList
   const int64_t words = a.columns / kPanel;
   uint64_t any = 0;
   for (int64_t w = 0; w < words; ++w) any |= masks[w];
-  lists.counts[q] = c.counts[row];
-  if (c.counts[row] < 0 || (any == 0 && !a.last)) return false;
   const int64_t before = c.counts[row];
+  if (before < 0 || any == 0) return false;
   std::copy_n(c.positions + row * c.stride, before, lists.indices[q]);
-  if (!a.last) std::copy_n(c.keys + row * c.stride, before, lists.keys[q]);
+  std::copy_n(c.keys + row * c.stride, before, lists.keys[q]);
   const int64_t count = list_masks(masks, words, a.first_position, lists.indices[q], before);
   lists.counts[q] = without_padding(a, lists.indices[q], count);
   return true;
 }
 
-// Keeps what can still be selected of each token's list, for the next chunk.
+// Keeps keys of at least a limit and their positions, whole vectors at a time; returns how many.
+HWY_INLINE int64_t keep_keys(Key* keys, int32_t* positions, int64_t count, Key limit) {
+  const DI di;
+  const hn::Rebind<Key, DI> dk;
+  const VI below = hn::Set(di, limit - 1);
+  int64_t kept = 0;
+  for (int64_t i = 0; i < count; i += kN) {
+    const VI key = hn::PromoteTo(di, hn::LoadU(dk, keys + i)), position = hn::LoadU(di, positions + i);
+    const auto real = hn::FirstN(di, static_cast<size_t>(count - i));
+    const auto wanted = hn::And(hn::Gt(key, below), real);
+    hn::StoreU(hn::DemoteTo(dk, hn::Compress(key, wanted)), dk, keys + kept);
+    hn::StoreU(hn::Compress(position, wanted), di, positions + kept);
+    kept += static_cast<int64_t>(hn::CountTrue(di, wanted));
+  }
+  return kept;
+}
+
+// Keeps what can still be selected of each token's list, as the candidates.
 HWY_INLINE void prune(const SelectChunk& a, int64_t row, int tokens, const bool* changed, TokenLists& lists) {
   const Candidates& c = a.candidates;
   int64_t counts[kTokens] = {};
@@ -227,18 +243,23 @@ HWY_INLINE void prune(const SelectChunk& a, int64_t row, int tokens, const bool*
     const int64_t to = row + q;
     const float unit = a.screen.unit(to), least = least_candidate(bounds[q], unit, a.errors[to], 2);
     const Key limit = least < 0 ? std::numeric_limits<Key>::min() : key_of(least, unit);
-    int64_t kept = 0;
-    for (int64_t i = 0; i < lists.counts[q]; ++i) {
-      lists.keys[q][kept] = lists.keys[q][i];
-      lists.indices[q][kept] = lists.indices[q][i];
-      kept += lists.keys[q][i] >= limit ? 1 : 0;
-    }
+    const int64_t kept = keep_keys(lists.keys[q], lists.indices[q], lists.counts[q], limit);
     const bool fits = kept <= c.capacity;
     c.counts[to] = fits ? static_cast<int32_t>(kept) : -1;
     c.thresholds[to] = fits ? least : std::numeric_limits<float>::infinity();
     if (!fits) continue;
     std::copy_n(lists.keys[q], kept, c.keys + to * c.stride);
     std::copy_n(lists.indices[q], kept, c.positions + to * c.stride);
+  }
+}
+
+// The candidates of all chunks as lists.
+HWY_INLINE void take_candidates(const SelectChunk& a, int64_t row, int tokens, TokenLists& lists) {
+  const Candidates& c = a.candidates;
+  for (int q = 0; q < tokens; ++q) {
+    lists.counts[q] = c.counts[row + q];
+    if (lists.counts[q] > 0)
+      std::copy_n(c.positions + (row + q) * c.stride, lists.counts[q], lists.indices[q]);
   }
 }
 
@@ -387,11 +408,12 @@ void select_chunk(const SelectChunk& a) {
     } else {
       for (int q = 0; q < tokens; ++q) changed[q] = append_chunk(a, row + q, q, lists);
     }
-    if (a.last) {
-      finish(a, row, tokens, bounds, lists);
-    } else if (std::find(changed, changed + tokens, true) != changed + tokens) {
+    const bool only = a.first && a.last;
+    if (!only && std::find(changed, changed + tokens, true) != changed + tokens)
       prune(a, row, tokens, changed, lists);
-    }
+    if (!a.last) continue;
+    if (!only) take_candidates(a, row, tokens, lists);
+    finish(a, row, tokens, bounds, lists);
   }
 }
 
