@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "cpu/sae/pair_rows.h"
+#include "cpu/sae/partial_plan.h"
 #include "cpu/sae/sae_executor.h"
 #include "cpu/sae/tile.h"
 
@@ -105,6 +106,9 @@ class CpuSae final : public SaeExecutor {
   void pack_dead_panels();
   Panels dead_panels() const;
   void forward_backward(const Batch& batch);
+  void scatter_parts(const Batch& batch);
+  void clear_partial(int64_t slot);
+  void merge_partial(int64_t from, int64_t to);
   void run_tile(const Batch& batch, int64_t tile, int64_t partial, TileWorkspace& work, SaeStepTimes& times);
   void main_gradient(const Batch& batch, int64_t first, int64_t rows, int64_t partial, TileWorkspace& work,
                      TileSums& sums, float* r_sums);
@@ -164,7 +168,8 @@ class CpuSae final : public SaeExecutor {
   Array<TileSums> tile_sums_;        ///< [tiles]
   Array<float> tile_token_sums_;     ///< [tiles, d_padded] sum xc
   Array<float> tile_residual_sums_;  ///< [tiles, d_padded] sum r
-  // Scatter scheme, one each of kPartials token ranges.
+  // Scatter scheme, one each of kPartials token ranges at most.
+  PartialPlan plan_;
   Array<float> partial_, partial_dec_;  ///< [kPartials, n, d_padded]
   Array<float> partial_b_enc_;          ///< [kPartials, n]
   Array<uint8_t> partial_fired_;        ///< [kPartials, n]

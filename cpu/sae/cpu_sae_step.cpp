@@ -92,16 +92,49 @@ Panels CpuSae::dead_panels() const {
 
 void CpuSae::forward_backward(const Batch& batch) {
   const int64_t tiles = layout_.tiles(batch.size());
-  const bool scatter = layout_.scheme == GradientScheme::kScatter;
-  // Scatter: one task per partial gradient, so that a partial stays in one core's cache. Sums of a partial
-  // are in token order whatever thread takes it.
-  const int64_t tasks = scatter ? kPartials : tiles;
+  if (layout_.scheme == GradientScheme::kScatter) return scatter_parts(batch);
 #pragma omp parallel for num_threads(threads_) schedule(dynamic, 1)
-  for (int64_t task = 0; task < tasks; ++task) {
+  for (int64_t tile = 0; tile < tiles; ++tile) {
     const auto thread = static_cast<size_t>(omp_get_thread_num());
-    const int64_t begin = scatter ? tiles * task / kPartials : task;
-    const int64_t end = scatter ? tiles * (task + 1) / kPartials : task + 1;
-    for (int64_t tile = begin; tile < end; ++tile) run_tile(batch, tile, task, work_[thread], times_[thread]);
+    run_tile(batch, tile, 0, work_[thread], times_[thread]);
+  }
+}
+
+// Sums of a part are in token order whatever thread takes it.
+void CpuSae::scatter_parts(const Batch& batch) {
+  const int64_t tiles = layout_.tiles(batch.size());
+  plan_.start();
+#pragma omp parallel num_threads(threads_)
+  {
+    const int thread = omp_get_thread_num();
+    const auto place = static_cast<size_t>(thread);
+    while (const auto part = plan_.take(thread)) {
+      clear_partial(part->slot);
+      const int64_t end = tiles * (part->number + 1) / kPartials;
+      for (int64_t tile = tiles * part->number / kPartials; tile < end; ++tile)
+        run_tile(batch, tile, part->slot, work_[place], times_[place]);
+      if (part->merge) merge_partial(part->slot, part->first_slot());
+      plan_.finish(*part, thread);
+    }
+  }
+}
+
+void CpuSae::clear_partial(int64_t slot) {
+  const int64_t n = spec_.n, size = n * layout_.d_padded;
+  std::fill_n(partial_.data() + slot * size, size, 0.0F);
+  if (!spec_.tied) std::fill_n(partial_dec_.data() + slot * size, size, 0.0F);
+  std::fill_n(partial_b_enc_.data() + slot * n, n, 0.0F);
+  std::fill_n(partial_fired_.data() + slot * n, n, uint8_t{0});
+}
+
+void CpuSae::merge_partial(int64_t from, int64_t to) {
+  const int64_t n = spec_.n, size = n * layout_.d_padded;
+  kernels_.add_scaled(1.0F, partial_.data() + from * size, partial_.data() + to * size, size);
+  if (!spec_.tied)
+    kernels_.add_scaled(1.0F, partial_dec_.data() + from * size, partial_dec_.data() + to * size, size);
+  for (int64_t i = 0; i < n; ++i) {
+    partial_b_enc_[to * n + i] += partial_b_enc_[from * n + i];
+    partial_fired_[to * n + i] |= partial_fired_[from * n + i];
   }
 }
 

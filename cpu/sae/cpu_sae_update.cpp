@@ -73,14 +73,23 @@ void CpuSae::update(const Batch& batch, const SaeStep& step, const GradientTarge
     TileWorkspace& work = work_[thread];
     FlushDenormals flush;
     const double start = thread_seconds();
-#pragma omp for schedule(static)
-    for (int64_t range = 0; range < layout_.ranges; ++range) sum_biases(range, batch);
-#pragma omp for schedule(dynamic, 1) nowait
-    for (int64_t task = 0; task < tasks; ++task) {
-      const int64_t slice = task / layout_.ranges, range = task % layout_.ranges;
+    const auto update_range = [&](int64_t range, int64_t slice) {
       sum_rows(range, slice, batch, work);
       for_each_block(range, slice, work,
                      [&](const Block& block) { update_block(block, batch, adam, target); });
+    };
+    if (layout_.scheme == GradientScheme::kScatter) {
+      // The same thread each step: its part of the moments is still in its cache.
+#pragma omp for schedule(static) nowait
+      for (int64_t range = 0; range < layout_.ranges; ++range) {
+        sum_biases(range, batch);
+        update_range(range, 0);
+      }
+    } else {
+#pragma omp for schedule(static)
+      for (int64_t range = 0; range < layout_.ranges; ++range) sum_biases(range, batch);
+#pragma omp for schedule(dynamic, 1) nowait
+      for (int64_t task = 0; task < tasks; ++task) update_range(task % layout_.ranges, task / layout_.ranges);
     }
     times_[thread].update += thread_seconds() - start;
   }
@@ -104,10 +113,14 @@ void CpuSae::sum_biases(int64_t range, const Batch& batch) {
 }
 
 void CpuSae::sum_partial_biases(int64_t first, int64_t count) {
-  for (int64_t q = 0; q < kPartials; ++q) {
-    for (int64_t i = first; i < first + count; ++i) {
-      bias_gradients_[i] += std::exchange(partial_b_enc_[q * spec_.n + i], 0.0F);
-      fired_[i] |= std::exchange(partial_fired_[q * spec_.n + i], uint8_t{0});
+  for (int64_t i = first; i < first + count; ++i) {
+    for (int64_t half = 0; half < PartialPlan::kHalves; ++half) {
+      float sum = 0;
+      for (const int32_t slot : plan_.slots(half)) {
+        sum += partial_b_enc_[slot * spec_.n + i];
+        fired_[i] |= partial_fired_[slot * spec_.n + i];
+      }
+      bias_gradients_[i] += sum;
     }
   }
 }
@@ -117,9 +130,18 @@ void CpuSae::sum_rows(int64_t range, int64_t slice, const Batch& batch, TileWork
   const int64_t width = layout_.slice_width(slice), size = layout_.range_latents(range) * width;
   float* dec = spec_.tied ? nullptr : work.gradient_dec.data();
   if (layout_.scheme == GradientScheme::kScatter) {
-    const int64_t row = range * layout_.range * width, stride = spec_.n * width;
-    kernels_.sum_partials(partial_.data() + row, stride, kPartials, size, work.gradient.data());
-    if (dec != nullptr) kernels_.sum_partials(partial_dec_.data() + row, stride, kPartials, size, dec);
+    const int64_t row = range * layout_.range * width;
+    const auto first = plan_.slots(0), second = plan_.slots(1);
+    SumPartials sum{partial_.data() + row,
+                    spec_.n * width,
+                    {first.data(), second.data()},
+                    {std::ssize(first), std::ssize(second)},
+                    size,
+                    work.gradient.data()};
+    kernels_.sum_partials(sum);
+    if (dec == nullptr) return;
+    sum.partials = partial_dec_.data() + row, sum.target = dec;
+    kernels_.sum_partials(sum);
     return;
   }
   std::fill_n(work.gradient.data(), size, 0.0F);

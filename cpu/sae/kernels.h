@@ -294,6 +294,17 @@ struct AddPairs {
   float* rows_dec;       ///< [range, width]; null: tied
 };
 
+/// Partial gradients of the two halves of a batch: target = sum of the first half's slots, in order, + sum of
+/// the second half's.
+struct SumPartials {
+  const float* partials;  ///< [slots, stride]
+  int64_t stride;
+  const int32_t* slots[2];
+  int64_t counts[2];  ///< at least 1 each
+  int64_t width;
+  float* target;  ///< [width] (out)
+};
+
 /// Factors of one Adam step; Kingma and Ba 2015, arXiv:1412.6980.
 struct AdamFactors {
   float beta1, beta2, epsilon;
@@ -356,8 +367,7 @@ struct SaeKernels {
   /// Returns the sum of |r|^2. Null: this level has too few registers to gain by it.
   double (*learn_tile)(const LearnTile&);
   void (*add_pairs)(const AddPairs&);
-  /// target[i] = sum over the partials, in order, and zeroes them. partials[p * stride + i].
-  void (*sum_partials)(float* partials, int64_t stride, int64_t partials_count, int64_t width, float* target);
+  void (*sum_partials)(const SumPartials&);
   /// y += a x
   void (*add_scaled)(float a, const float* x, float* y, int64_t width);
   void (*update_weights)(const UpdateWeights&);

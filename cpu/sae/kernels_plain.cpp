@@ -89,10 +89,14 @@ void add_pairs(const AddPairs& a) {
   }
 }
 
-void sum_partials(float* partials, int64_t stride, int64_t count, int64_t width, float* target) {
-  std::fill_n(target, width, 0.0F);
-  for (int64_t q = 0; q < count; ++q) {
-    for (int64_t j = 0; j < width; ++j) target[j] += std::exchange(partials[q * stride + j], 0.0F);
+void sum_partials(const SumPartials& a) {
+  for (int64_t j = 0; j < a.width; ++j) {
+    float halves[2] = {};
+    for (int h = 0; h < 2; ++h) {
+      halves[h] = a.partials[a.slots[h][0] * a.stride + j];
+      for (int64_t q = 1; q < a.counts[h]; ++q) halves[h] += a.partials[a.slots[h][q] * a.stride + j];
+    }
+    a.target[j] = halves[0] + halves[1];
   }
 }
 

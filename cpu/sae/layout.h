@@ -26,7 +26,8 @@ inline constexpr int64_t kLockstep = 4;
 inline constexpr int64_t kFastK = kPanel;
 /// Columns of a row that fits the registers, with residual and token, in decode and gradient.
 inline constexpr int64_t kNarrowColumns = 64;
-/// Partial weight gradients of the scatter scheme; fixed, so that bits do not depend on the threads.
+/// Parts of a batch whose gradients are summed apart under the scatter scheme; fixed, so that bits do not
+/// depend on the threads.
 inline constexpr int64_t kPartials = 8;
 
 inline int64_t round_up(int64_t value, int64_t multiple) {

@@ -79,17 +79,16 @@ void add_pairs(const AddPairs& a) {
   }
 }
 
-void sum_partials(float* partials, int64_t stride, int64_t count, int64_t width, float* target) {
+void sum_partials(const SumPartials& a) {
   const D d;
-  const V zero = hn::Zero(d);
-  for (int64_t j = 0; j < width; j += kN) {
-    V sum = zero;
-    for (int64_t q = 0; q < count; ++q) {
-      float* p = partials + q * stride + j;
-      sum = hn::Add(sum, hn::Load(d, p));
-      hn::Store(zero, d, p);
+  for (int64_t j = 0; j < a.width; j += kN) {
+    V halves[2];
+    for (int h = 0; h < 2; ++h) {
+      halves[h] = hn::Load(d, a.partials + a.slots[h][0] * a.stride + j);
+      for (int64_t q = 1; q < a.counts[h]; ++q)
+        halves[h] = hn::Add(halves[h], hn::Load(d, a.partials + a.slots[h][q] * a.stride + j));
     }
-    hn::Store(sum, d, target + j);
+    hn::Store(hn::Add(halves[0], halves[1]), d, a.target + j);
   }
 }
 
