@@ -27,7 +27,7 @@ struct Options {
   std::string model, precision = "auto";
   std::vector<std::string> images;
   std::vector<std::string> taps{"mixed4a.5x5", "mixed4b.5x5", "mixed4c.5x5", "mixed4d.5x5", "mixed4e.5x5"};
-  int64_t tokens = 0, batch = 4096, forward_batch = 0, buffer_tokens = 262'144, k = 32, pictures = 512;
+  int64_t tokens = 0, batch = 4096, forward_batch = 0, buffer_tokens = 131'072, k = 32, pictures = 512;
 };
 
 TrainOptions train_options(const Options& o, const fs::path& out, int64_t tokens) {

@@ -70,7 +70,7 @@ struct TrainOptions {
   int64_t positions_per_image =
       0;  ///< 0: all. Taps on different grids always take as many as the smallest has
   TokenSampling sample = TokenSampling::kUniform;  ///< how they are drawn where not all are taken
-  int64_t buffer_tokens = 262'144;                 ///< tokens per tap that are shuffled together
+  int64_t buffer_tokens = 131'072;                 ///< tokens per tap that are shuffled together
   ImageOrder order = ImageOrder::kAuto;
   int64_t shuffle_buffer = 4096;  ///< images, with ImageOrder::kShards
   Augment augment;                ///< of training images; nothing is kept of what is drawn anew each epoch
