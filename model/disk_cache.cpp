@@ -84,10 +84,23 @@ void DiskCache::take_lock() {
                   options_.folder.string(), lock_->owner()));
 }
 
+std::optional<CacheManifest> DiskCache::find_manifest() {
+  try {
+    return read_manifest(options_.folder);
+  } catch (const DamagedManifest& damage) {
+    log(LogLevel::kWarning, fmt::format("the cache '{}' is not used: {}; training goes on without it, delete "
+                                        "the folder to have it made anew",
+                                        options_.folder.string(), damage.what()));
+    damaged_ = true;
+    return std::nullopt;
+  }
+}
+
 /// Two processes that begin at once: the one without the lock may find nothing yet, and does without.
 void DiskCache::open_manifest(const CacheIdentity& identity, const std::vector<CachedTap>& taps) {
   CacheManifest manifest{options_.precision, options_.images_per_shard, identity, {}};
-  const auto found = read_manifest(options_.folder);
+  const auto found = find_manifest();
+  writes_ = writes_ && !damaged_;
   if (found) {
     check_same_cache(options_.folder, *found, manifest);
     manifest = *found;
@@ -105,7 +118,8 @@ void DiskCache::open_tap(const CachedTap& tap, int64_t images) {
   shards.entries.resize(static_cast<size_t>(images));
   shards.foreign.resize(rooms_.size());
   if (writes_) make_writable_folder(options_.folder / shards.folder);
-  for (int64_t number = 0; number < static_cast<int64_t>(rooms_.size()); ++number) read_table(shards, number);
+  for (int64_t number = 0; number < static_cast<int64_t>(rooms_.size()) && !damaged_; ++number)
+    read_table(shards, number);
   taps_.push_back(std::move(shards));
 }
 

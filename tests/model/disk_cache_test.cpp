@@ -265,8 +265,24 @@ TEST_CASE("a cache of something else is refused by name, and not touched") {
   CHECK(mentions(refusal(options_in(stranger), kIdentity, kTaps, images), "thesis.tex"));
   CHECK(mentions(refusal(options_in(stranger / "thesis.tex"), kIdentity, kTaps, images), "is a file"));
   CHECK(std::distance(fs::directory_iterator(stranger), fs::directory_iterator()) == 1);
-  write_file_atomically(folder / "cache.json", std::string("{\"format\": \"branch"));
-  CHECK(mentions(refusal(options_in(folder), kIdentity, kTaps, images), "cache.json' is damaged"));
+}
+
+TEST_CASE("a damaged manifest: nothing is read or written, which is said once") {
+  const FakeImages images(kImages);
+  const fs::path folder = full_cache(images);
+  const std::string damaged = "{\"format\": \"branch";
+  write_file_atomically(folder / "cache.json", damaged);
+  LogCapture log;
+  DiskCache cache(options_in(folder), kIdentity, kTaps, images);
+  CHECK_FALSE(cache.writes());
+  for (int64_t image = 0; image < kImages; ++image) {
+    store(cache, image);
+    CHECK_FALSE(cache.holds(image));
+  }
+  CHECK(log.warnings().size() == 1);
+  CHECK(log.mentions("cache.json' is damaged"));
+  CHECK(log.mentions("delete the folder"));
+  CHECK(read_file(folder / "cache.json") == damaged);
 }
 
 TEST_CASE("later runs may have other taps") {
