@@ -16,6 +16,7 @@ struct InputOptions {
   std::string classes;     ///< class list's file; empty: chosen
   int64_t crop = 0;        ///< 0: the model's own input size, 224 when that is free
   int64_t resize = 0;      ///< 0: crop * 256 / 224
+  bool strict = false;     ///< a damaged tar is an error
 };
 
 /// --preprocess.

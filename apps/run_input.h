@@ -17,6 +17,7 @@ struct RunArguments {
   std::string model;                       ///< --model; empty: the run's
   std::vector<std::string> taps;           ///< empty: all
   std::string classes;                     ///< --classes, where a command has it; empty: the run's
+  bool strict = false;                     ///< an unreadable image is an error
 };
 
 /// RUN, IMAGES, --model, --images, --tap.
@@ -42,10 +43,11 @@ RunInfo read_single_run(const std::filesystem::path& folder);
 /// The model that a run was trained on, prepared as then; `override_path` when it has moved.
 Graph open_run_model(const RunInfo& info, const std::string& override_path);
 /// The run's own images at the run's size, when `override_specs` is empty; labels by `classes`, null: the
-/// run's list.
+/// run's list. `strict`: a damaged tar is an error.
 std::unique_ptr<ImageSource> open_run_images(const RunInfo& info, const Graph& graph,
                                              const std::vector<std::string>& override_specs,
-                                             std::shared_ptr<const ClassList> classes = nullptr);
+                                             std::shared_ptr<const ClassList> classes = nullptr,
+                                             bool strict = false);
 /// `file`, else the list that the run was started with, else as open_class_list() chooses.
 std::shared_ptr<const ClassList> open_run_classes(const RunInfo& info, const Graph& graph,
                                                   const std::string& file);

@@ -19,7 +19,7 @@ void add_scan_options(OptionSet& options, ScanArguments& arguments) {
   options.text("--out", arguments.out, "DIR", "write below this folder instead of the run's own");
   options.count("--batch", arguments.batch, 1, 4096, "images a forward pass");
   add_conv_of_run(options, arguments.conv);
-  options.flag("--strict", arguments.strict, "an unreadable image is an error");
+  options.flag("--strict", arguments.run.strict, "an unreadable image is an error");
 }
 
 void add_scan_arguments(OptionSet& options, ScanArguments& arguments) {
@@ -59,7 +59,7 @@ EvaluateOptions scan_options(const ScanArguments& arguments, const OpenedRun& ru
   std::iota(options.images.begin(), options.images.end(), int64_t{0});
   options.ks = arguments.ks;
   options.forward_batch = arguments.batch;
-  options.strict = arguments.strict;
+  options.strict = arguments.run.strict;
   options.precision = run.info.options.precision;
   options.conv = conv_of_run(arguments.conv, run.info.options.conv);
   return options;
