@@ -38,7 +38,10 @@ ImageLabels image_labels(const ImageSource& images, const ClassList& classes) {
   }
   ImageLabels labels;
   if (labelled == 0) {
-    labels.missing = "no image has a label: name their folders or files by class, or add .cls entries";
+    labels.missing = fmt::format(
+        "no image has a label that the class list ({}) knows: name their folders or files by class, add .cls "
+        "entries, or give the list of their classes with --classes",
+        classes.source());
   } else if (named == 0) {
     labels.missing = fmt::format("the class list {} has no WordNet ids; give one that does with --classes",
                                  classes.source());

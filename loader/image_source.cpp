@@ -96,7 +96,7 @@ std::unique_ptr<ImageSource> open_images(const std::vector<std::string>& specs, 
     throw InputError(fmt::format("no image in '{}'; looked for {} files",
                                  printable_path(fmt::format("{}", fmt::join(specs, ","))), kImageExtensions));
   }
-  labeller.warn_of_unknown();
+  labeller.check_known(options.refuse_unknown);
   if (parts.size() == 1) return std::move(parts.front());
   return std::make_unique<JoinedImages>(std::move(parts));
 }

@@ -18,6 +18,7 @@ struct ImageOptions {
   int64_t max_unpacked_bytes = int64_t{2} << 30;  ///< images of one compressed tar, held in memory
   std::shared_ptr<const ClassList> classes{};     ///< joins labels to class indices; null: the built-in list
   bool strict = false;                            ///< a damaged or cut-off tar is an error
+  bool refuse_unknown = false;                    ///< labels of which the class list has none are an error
 };
 
 /// Opens `spec`, one of
@@ -35,7 +36,7 @@ struct ImageOptions {
 ///
 /// Images that turn out unreadable are part of the set; read() says why. ImageInfo::name is always printable
 /// UTF-8: other bytes appear as \xNN. Labels: loader/labels.h; labels that the class list does not know
-/// become -1, with one warning that counts them.
+/// become -1, with one warning that counts them; with `refuse_unknown` it has to know one.
 ///
 /// Of a damaged or cut-off tar the images before that place are taken, and tars that hold none are left out,
 /// each with one warning that names shard and byte; the same files give the same set again.

@@ -105,7 +105,10 @@ void resume_run(const Context& context, const Arguments& a) {
   train.out = a.resume;
   train.resume = true;
   const Graph graph = open_run_model(info, a.model);
-  const auto images = open_run_images(info, graph, a.images, nullptr, train.strict);
+  RunArguments arguments;
+  arguments.images = a.images;
+  arguments.strict = train.strict;
+  const auto images = open_run_images(info, graph, arguments);
   const Device device = open_device(context.common);
   RunOrigin origin = info.origin;
   if (!a.model.empty()) origin.model_path = make_origin(a.model, {}, context.options).model_path;

@@ -196,6 +196,13 @@ TEST_CASE("features: labels of another class list are joined by WordNet id, or r
   CHECK(partly.code == 0);
   CHECK(json_file(run / "mixed4d" / "features.json")["labelled"] == 4);
 
+  std::ofstream(folder / "alien.tsv") << "0\tn88888888\tkitchen\n1\tn77777777\tstreet\n";
+  const auto kept = files_of_features(run);
+  const std::string none = run_refused(words + Words{"--classes", (folder / "alien.tsv").string()});
+  CHECK(contains(none, "none of the 12 labels is in the class list"));
+  CHECK(contains(none, "alien.tsv"));
+  CHECK(files_of_features(run) == kept);
+
   const fs::path foreign = folder / "foreign";
   fs::create_directories(foreign / "n99999999");
   for (int i = 0; i < 3; ++i)
