@@ -70,7 +70,7 @@ std::vector<SweepMember> chosen_sweep(const Context& context, const std::vector<
 
 void start_run(const Context& context, const Arguments& a) {
   if (a.out.empty()) throw InputError("--out is missing: name the run's folder");
-  if (context.options.given("tokens") && context.options.given("epochs") && a.train.epochs > 0) {
+  if (context.options.given("tokens") && context.options.given("epochs")) {
     throw InputError("give --tokens or --epochs, not both");
   }
   TrainOptions train = a.train;

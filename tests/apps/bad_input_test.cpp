@@ -201,6 +201,7 @@ TEST_CASE("numbers that cannot work") {
   CHECK(contains(run_refused(train(to + Words{"--conv", "winograd"})), "--conv must be auto or direct"));
   CHECK(contains(run_refused(train(to + Words{"--preset", "papre"})), "--preset"));
   CHECK(contains(run_refused(train(to + Words{"--epochs", "2"})), "--epochs"));
+  CHECK(contains(run_refused(train(to + Words{"--epochs", "0"})), "--epochs must be a number above 0"));
   CHECK(contains(run_refused({"capture", scene().model, scene().images, "--tap", "mixed4c", "--batch", "0",
                               "--out", out.string()}),
                  "--batch"));
