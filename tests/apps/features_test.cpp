@@ -370,6 +370,16 @@ TEST_CASE("explain: what fires on one photo, with what features knows of it") {
   CHECK(contains(run_program({"explain", image, run.string()}).out, "positions"));
 }
 
+TEST_CASE("explain: a picture under the name of another format is refused") {
+  const fs::path run = own_run(), folder = temporary_folder();
+  const std::string image = scene().images;
+  for (const char* name : {"sheet.png", "sheet", "jpg", "sheet.jpg.bmp"}) {
+    const fs::path out = folder / name;
+    CHECK(contains(run_refused({"explain", image, run.string(), "--out", out.string()}), ".jpg or .jpeg"));
+    CHECK_FALSE(fs::exists(out));
+  }
+}
+
 TEST_CASE("explain: a signal while it draws leaves no picture, and what was there") {
   const fs::path run = own_run(), out = temporary_folder();
   const std::string image = scene().images + "/n01440764/picture_0.ppm";
