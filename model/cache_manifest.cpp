@@ -40,9 +40,10 @@ const std::string* find_value(const CacheIdentity& identity, const std::string& 
 
 [[noreturn]] void refuse(const fs::path& folder, const std::string& what, const std::string& theirs,
                          const std::string& ours) {
-  throw InputError(fmt::format(
-      "the cache '{}' was made with another {}: {}, but this run has {}; give another --cache, or delete it",
-      folder.string(), what, theirs, ours));
+  throw InputError(
+      fmt::format("the cache '{}' is of something else ({}: {} there, {} in this run); give another --cache, "
+                  "or delete it",
+                  folder.string(), what, theirs, ours));
 }
 
 CachedTap parse_tap(const Json& json, const std::string& where) {

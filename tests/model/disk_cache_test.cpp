@@ -251,10 +251,10 @@ TEST_CASE("a cache of something else is refused by name, and not touched") {
   CacheIdentity other = kIdentity;
   other[0].second = "89ab";
   const std::string message = refusal(options_in(folder), other, kTaps, images);
-  CHECK(mentions(message, "another model: 0123, but this run has 89ab; give another --cache"));
+  CHECK(mentions(message, "(model: 0123 there, 89ab in this run); give another --cache"));
   other = kIdentity;
   other.emplace_back("device", "one with wheels");
-  CHECK(mentions(refusal(options_in(folder), other, kTaps, images), "another device: none"));
+  CHECK(mentions(refusal(options_in(folder), other, kTaps, images), "(device: none there"));
   CHECK(mentions(refusal(options_in(folder, CachePrecision::kBf16), kIdentity, kTaps, images),
                  "--cache-precision fp32"));
   CHECK(mentions(refusal(options_in(folder), kIdentity, {{"mixed4d", {9, 4}}}, images), "9 x 3"));
