@@ -10,6 +10,7 @@
 #include "engine/files.h"
 #include "engine/log.h"
 #include "engine/taps.h"
+#include "model/size_text.h"
 
 namespace branchsae::model {
 namespace fs = std::filesystem;
@@ -33,11 +34,6 @@ int64_t bytes_in(const fs::path& folder) {
     if (entry.path().extension() == ".act") bytes += static_cast<int64_t>(entry.file_size(error));
   }
   return bytes;
-}
-
-std::string size_text(int64_t bytes) {
-  const auto mib = static_cast<double>(bytes) / (1 << 20);
-  return mib < 1000 ? fmt::format("{:.1f} MiB", mib) : fmt::format("{:.2f} GiB", mib / 1024);
 }
 
 int64_t size_of(const fs::path& path) {
