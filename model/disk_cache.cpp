@@ -233,14 +233,25 @@ bool DiskCache::make_shard(const TapShards& tap, int64_t number, bool known) {
   return true;
 }
 
+/// Shards are kept whole, so that a limit below one keeps nothing.
+std::string DiskCache::limit_text() const {
+  int64_t one = 0;
+  for (const TapShards& tap : taps_) one += tap.layout.file_bytes();
+  if (one > limit_bytes_) {
+    return fmt::format(
+        "the cache '{}' keeps nothing: {} images, the least that it keeps, need {}, and its "
+        "limit is {} (--cache-size); images are computed each time",
+        options_.folder.string(), options_.images_per_shard, size_text(one), size_text(limit_bytes_));
+  }
+  return fmt::format(
+      "the cache '{}' has reached its limit of {} (--cache-size): images beyond it are computed each time",
+      options_.folder.string(), size_text(limit_bytes_));
+}
+
 /// False when the limit is reached. Throws IoError when the disk is nearly full.
 bool DiskCache::may_add(int64_t bytes) {
   if (used_bytes_ + bytes > limit_bytes_) {
-    if (!said_limit_) {
-      log(LogLevel::kWarning, fmt::format("the cache '{}' has reached its limit of {} (--cache-size): "
-                                          "images beyond it are computed each time",
-                                          options_.folder.string(), size_text(limit_bytes_)));
-    }
+    if (!said_limit_) log(LogLevel::kWarning, limit_text());
     said_limit_ = true;
     return false;
   }

@@ -77,6 +77,7 @@ class DiskCache {
   bool make_room(int64_t number);
   bool make_shard(const TapShards& tap, int64_t number, bool known);
   bool may_add(int64_t bytes);
+  std::string limit_text() const;
   void stop_writing(const std::string& reason);
   void complain(const TapShards& tap, int64_t image, const std::string& problem);
 

@@ -238,6 +238,21 @@ TEST_CASE("a limit keeps whole shards, is said once, and is kept") {
   CHECK(bytes <= options.limit_bytes);
 }
 
+TEST_CASE("a limit below one shard keeps nothing, and that is what is said") {
+  const FakeImages images(kImages);
+  DiskCacheOptions options = options_in(temporary_folder() / "cache");
+  options.limit_bytes = ShardLayout{.images = kPerShard, .positions = 4, .width = 6}.file_bytes() + 10;
+  LogCapture log;
+  DiskCache cache(options, kIdentity, kTaps, images);
+  for (int64_t image = 0; image < kImages; ++image) {
+    store(cache, image);
+    CHECK_FALSE(cache.holds(image));
+  }
+  REQUIRE(log.warnings().size() == 1);
+  CHECK(log.mentions("keeps nothing: 4 images"));
+  CHECK(log.mentions("--cache-size"));
+}
+
 TEST_CASE("a cache of something else is refused by name, and not touched") {
   const FakeImages images(kImages);
   const fs::path folder = full_cache(images);
