@@ -21,10 +21,24 @@ std::string probability(double value) {
   return std::isnan(value) ? "-" : as_figure(value, 2);
 }
 
+/// A dash for what is not measured: a ratio of an empty margin; an interval of one latent.
 std::string with_interval(const SpecialisationTest& test) {
   const int digits = test.effect == "odds ratio" ? 3 : 2;
+  if (!std::isfinite(test.value)) return "-";
+  if (!std::isfinite(test.low) || !std::isfinite(test.high))
+    return fmt::format("{} (-)", as_figure(test.value, digits));
   return fmt::format("{} ({} to {})", as_figure(test.value, digits), as_figure(test.low, digits),
                      as_figure(test.high, digits));
+}
+
+constexpr const char* kNoOdds =
+    "odds ratio -: no latent, or every latent, lies in the branch; there is nothing to compare\n";
+
+/// Whether the table of tests has a dash for an odds ratio.
+bool lacks_odds(const BranchReport& report) {
+  return std::ranges::any_of(report.tests, [](const SpecialisationTest& test) {
+    return test.test == "overlap" && test.subject == "latents" && !std::isfinite(test.value);
+  });
 }
 
 Table share_table(const BranchReport& report) {
@@ -171,8 +185,9 @@ std::string branches_text(const BranchReport& report, const BranchReportOptions&
       "density; q: "
       "Benjamini-Hochberg over branches and concepts\nneurons, random: the same AUROC of channels and of a "
       "random "
-      "dictionary\n{}",
-      with_separators(options.tests.rounds), options.tests.strata, test_table(report, tests).text());
+      "dictionary\n{}{}",
+      with_separators(options.tests.rounds), options.tests.strata, test_table(report, tests).text(),
+      lacks_odds(report) ? kNoOdds : "");
   text += fmt::format(
       "\ndoes the leading branch beat the others? Differences of AUROC; information of dominant branch and "
       "concept\n{}",

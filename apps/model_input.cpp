@@ -93,6 +93,8 @@ std::unique_ptr<ImageSource> open_image_set(const std::vector<std::string>& spec
     throw InputError(fmt::format("--resize {} is smaller than the crop of {}", options.resize, options.crop));
   }
   options.classes = classes ? std::move(classes) : open_class_list(input, graph);
+  options.strict = input.strict;
+  options.refuse_unknown = input.refuse_unknown;
   auto images = open_images(specs, options);
   if (images->format() == PixelFormat::kU8Rgb && !graph.preprocess) {
     throw InputError(

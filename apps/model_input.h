@@ -12,10 +12,12 @@
 namespace branchsae::apps {
 
 struct InputOptions {
-  std::string preprocess;  ///< empty: chosen from the model
-  std::string classes;     ///< class list's file; empty: chosen
-  int64_t crop = 0;        ///< 0: the model's own input size, 224 when that is free
-  int64_t resize = 0;      ///< 0: crop * 256 / 224
+  std::string preprocess;       ///< empty: chosen from the model
+  std::string classes;          ///< class list's file; empty: chosen
+  int64_t crop = 0;             ///< 0: the model's own input size, 224 when that is free
+  int64_t resize = 0;           ///< 0: crop * 256 / 224
+  bool strict = false;          ///< a damaged tar is an error
+  bool refuse_unknown = false;  ///< labels of which the class list has none are an error
 };
 
 /// --preprocess.

@@ -50,10 +50,13 @@ Graph open_run_model(const RunInfo& info, const std::string& override_path) {
 }
 
 std::unique_ptr<ImageSource> open_run_images(const RunInfo& info, const Graph& graph,
-                                             const std::vector<std::string>& override_specs,
+                                             const RunArguments& arguments,
                                              std::shared_ptr<const ClassList> classes) {
-  const InputOptions input = recorded_input(info);
-  if (!override_specs.empty()) return open_image_set(override_specs, graph, input, std::move(classes));
+  InputOptions input = recorded_input(info);
+  input.strict = arguments.strict;
+  input.refuse_unknown = !arguments.classes.empty();
+  const auto& specs = arguments.images.empty() ? arguments.images_option : arguments.images;
+  if (!specs.empty()) return open_image_set(specs, graph, input, std::move(classes));
   try {
     auto images = open_image_set(info.origin.images, graph, input, std::move(classes));
     check_same_images(info, images->fingerprint());
@@ -93,9 +96,8 @@ OpenedRun open_run(const RunArguments& arguments) {
     for (const std::string& name : arguments.taps) opened.taps.push_back(find_tap(opened.info, name));
   }
   opened.graph = open_run_model(opened.info, arguments.model);
-  const auto& specs = arguments.images.empty() ? arguments.images_option : arguments.images;
   opened.classes = open_run_classes(opened.info, opened.graph, arguments.classes);
-  opened.images = open_run_images(opened.info, opened.graph, specs, opened.classes);
+  opened.images = open_run_images(opened.info, opened.graph, arguments, opened.classes);
   opened.same_images = opened.images->fingerprint() == opened.info.images_fingerprint;
   return opened;
 }

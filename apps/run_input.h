@@ -17,6 +17,7 @@ struct RunArguments {
   std::string model;                       ///< --model; empty: the run's
   std::vector<std::string> taps;           ///< empty: all
   std::string classes;                     ///< --classes, where a command has it; empty: the run's
+  bool strict = false;                     ///< an unreadable image is an error
 };
 
 /// RUN, IMAGES, --model, --images, --tap.
@@ -41,10 +42,10 @@ RunInfo read_single_run(const std::filesystem::path& folder);
 
 /// The model that a run was trained on, prepared as then; `override_path` when it has moved.
 Graph open_run_model(const RunInfo& info, const std::string& override_path);
-/// The run's own images at the run's size, when `override_specs` is empty; labels by `classes`, null: the
-/// run's list.
+/// The images that the arguments name, else the run's own, at the run's size; labels by `classes`, null: the
+/// run's list. Throws InputError, also when --classes is given and has no label of theirs.
 std::unique_ptr<ImageSource> open_run_images(const RunInfo& info, const Graph& graph,
-                                             const std::vector<std::string>& override_specs,
+                                             const RunArguments& arguments,
                                              std::shared_ptr<const ClassList> classes = nullptr);
 /// `file`, else the list that the run was started with, else as open_class_list() chooses.
 std::shared_ptr<const ClassList> open_run_classes(const RunInfo& info, const Graph& graph,

@@ -19,7 +19,7 @@ void add_scan_options(OptionSet& options, ScanArguments& arguments) {
   options.text("--out", arguments.out, "DIR", "write below this folder instead of the run's own");
   options.count("--batch", arguments.batch, 1, 4096, "images a forward pass");
   add_conv_of_run(options, arguments.conv);
-  options.flag("--strict", arguments.strict, "an unreadable image is an error");
+  options.flag("--strict", arguments.run.strict, "an unreadable image is an error");
 }
 
 void add_scan_arguments(OptionSet& options, ScanArguments& arguments) {
@@ -38,7 +38,10 @@ ImageLabels image_labels(const ImageSource& images, const ClassList& classes) {
   }
   ImageLabels labels;
   if (labelled == 0) {
-    labels.missing = "no image has a label: name their folders or files by class, or add .cls entries";
+    labels.missing = fmt::format(
+        "no image has a label that the class list ({}) knows: name their folders or files by class, add .cls "
+        "entries, or give the list of their classes with --classes",
+        classes.source());
   } else if (named == 0) {
     labels.missing = fmt::format("the class list {} has no WordNet ids; give one that does with --classes",
                                  classes.source());
@@ -59,7 +62,7 @@ EvaluateOptions scan_options(const ScanArguments& arguments, const OpenedRun& ru
   std::iota(options.images.begin(), options.images.end(), int64_t{0});
   options.ks = arguments.ks;
   options.forward_batch = arguments.batch;
-  options.strict = arguments.strict;
+  options.strict = arguments.run.strict;
   options.precision = run.info.options.precision;
   options.conv = conv_of_run(arguments.conv, run.info.options.conv);
   return options;

@@ -17,7 +17,6 @@ struct ScanArguments {
   std::vector<int64_t> ks;  ///< --k; empty: as trained
   int64_t batch = 16;
   std::string conv = "trained", out;
-  bool strict = false;
 };
 
 /// RUN and what goes with it, --k, --classes, --out, --batch, --conv, --strict.

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <sstream>
 
 #include "apps/numbers.h"
 #include "apps/run_summary.h"
 #include "apps/table.h"
+#include "engine/files.h"
 
 namespace branchsae::apps {
 namespace {
@@ -33,6 +35,18 @@ std::map<std::string, const SweepLine*> best_lines(const std::vector<SweepLine>&
   return best;
 }
 
+/// Of the last line of metrics.jsonl, which is what `train` prints. Unset without one.
+std::optional<double> last_loss(const std::filesystem::path& file) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored)) return std::nullopt;
+  std::istringstream lines(read_file(file));
+  std::string last;
+  for (std::string line; std::getline(lines, line);) last = std::move(line);
+  const Json json = Json::parse(last, nullptr, false);
+  if (!json.is_object() || !json.contains("loss") || !json["loss"].is_number()) return std::nullopt;
+  return json["loss"].get<double>();
+}
+
 }  // namespace
 
 std::vector<SweepLine> sweep_lines(const TrainResult& result) {
@@ -53,8 +67,9 @@ std::vector<SweepLine> sweep_lines(const std::filesystem::path& run, const RunIn
     const std::filesystem::path folder = run / "sweep" / member.name;
     const RunInfo own = read_run(folder);
     for (const RunTap& tap : own.taps) {
-      lines.push_back({member.name, tap.name, tap.d, tap.n, tap.k, std::nullopt,
-                       stored_metrics(folder / tap.folder), member.failure});
+      lines.push_back({member.name, tap.name, tap.d, tap.n, tap.k,
+                       last_loss(folder / tap.folder / "metrics.jsonl"), stored_metrics(folder / tap.folder),
+                       member.failure});
     }
   }
   return lines;

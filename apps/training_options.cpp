@@ -44,6 +44,17 @@ void add_positions(OptionSet& options, int64_t& target) {
            [&target] { return target == 0 ? Json("all") : Json(target); });
 }
 
+void add_epochs(OptionSet& options, double& target) {
+  const auto read = [&target](const std::string& text) {
+    const auto value = parse_real(text);
+    if (!value || !(*value > 0) || *value > 1e9)
+      throw InputError("must be a number above 0 and up to 1e9, not '" + text + "'");
+    target = *value;
+  };
+  add_read(options, "--epochs", "X", "", "passes over the training images, instead of --tokens", read,
+           [&target] { return Json(target); });
+}
+
 void add_forward_batch(OptionSet& options, int64_t& target) {
   const auto read = [&target](const std::string& text) {
     const auto value = text == "auto" ? std::optional<int64_t>(0) : parse_count(text);
@@ -278,7 +289,7 @@ void add_training_options(OptionSet& options, TrainOptions& train) {
   add_auto_or_real(options, "--start-norm", train.start_norm, "norm of the weights' rows at the start");
   options.group("Training");
   options.count("--tokens", train.tokens, 1, kMany, "tokens a tap, rounded up to whole batches; 20M, 500k");
-  options.real("--epochs", train.epochs, 0, 1e9, "passes over the training images, instead of --tokens");
+  add_epochs(options, train.epochs);
   options.count("--batch", train.batch, 1, 1 << 24, "tokens a step");
   add_auto_or_real(options, "--lr", train.learning_rate, "learning rate of Adam");
   options.count("--warmup", train.warmup, 0, kMany, "steps until the learning rate is reached");

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "engine/error.h"
 #include "engine/log.h"
 #include "loader/image_file.h"
 
@@ -20,8 +21,13 @@ int32_t Labeller::label(const LabelHints& hints, const std::string& image_name) 
   return found.index;
 }
 
-void Labeller::warn_of_unknown() const {
+void Labeller::check_known(bool refuse) const {
   if (unknown_ == 0) return;
+  if (refuse && labels_ == 0) {
+    throw InputError(fmt::format(
+        "none of the {} labels is in the class list ({}), the first is of {}; give the list of these classes",
+        unknown_, classes_->source(), first_unknown_));
+  }
   log(LogLevel::kWarning,
       fmt::format(
           "{} of {} labels are not in the class list ({}) and count as unlabelled; the first is of {}",

@@ -29,8 +29,8 @@ class Labeller {
  public:
   explicit Labeller(std::shared_ptr<const ClassList> classes);
   int32_t label(const LabelHints& hints, const std::string& image_name);
-  /// One warning when there were unknown labels.
-  void warn_of_unknown() const;
+  /// One warning when there were unknown labels. Throws InputError when all are, and `refuse`.
+  void check_known(bool refuse) const;
 
  private:
   std::shared_ptr<const ClassList> classes_;

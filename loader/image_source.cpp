@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "engine/error.h"
+#include "engine/log.h"
 #include "loader/image_array.h"
 #include "loader/image_encoded.h"
 #include "loader/image_file.h"
@@ -43,7 +44,7 @@ std::unique_ptr<ImageSource> open_part(const std::string& path, const ImageOptio
     case SpecKind::kTar:
       break;
   }
-  Shard shard = read_shard(path, options.max_unpacked_bytes, labeller);
+  Shard shard = read_shard(path, options.max_unpacked_bytes, labeller, options.strict);
   const bool in_memory = shard.unpacked != nullptr;
   const auto lost = [path, in_memory](const ImageEntry& entry) {
     return in_memory ? std::string() : lost_in_shard(path, entry);
@@ -53,23 +54,49 @@ std::unique_ptr<ImageSource> open_part(const std::string& path, const ImageOptio
       options, lost);
 }
 
+/// Tars of which nothing is left.
+class LostShards {
+ public:
+  void add(std::string why) { reasons_.push_back(std::move(why)); }
+  /// Warns of each, beside `kept` good parts. Throws InputError when they are more than half of all.
+  void check(size_t kept) const {
+    if (reasons_.size() == 1 && kept == 0) throw InputError(reasons_.front());
+    if (reasons_.size() > kept) {
+      throw InputError(fmt::format("{} of {} shards hold no image, more than half; the first: {}",
+                                   reasons_.size(), reasons_.size() + kept, reasons_.front()));
+    }
+    for (const std::string& reason : reasons_)
+      log(LogLevel::kWarning, fmt::format("{}; it is left out", reason));
+  }
+
+ private:
+  std::vector<std::string> reasons_;
+};
+
 }  // namespace
 
 std::unique_ptr<ImageSource> open_images(const std::vector<std::string>& specs, const ImageOptions& options) {
   check(options);
   Labeller labeller(options.classes);
   std::vector<std::unique_ptr<ImageSource>> parts;
+  LostShards lost;
   for (const std::string& spec : specs) {
     for (const std::string& path : expand_spec(spec)) {
-      auto part = open_part(path, options, labeller);
-      if (part->size() > 0) parts.push_back(std::move(part));
+      try {
+        auto part = open_part(path, options, labeller);
+        if (part->size() > 0) parts.push_back(std::move(part));
+      } catch (const DamagedShard& damage) {
+        if (options.strict) throw InputError(fmt::format("{} (--strict)", damage.what()));
+        lost.add(damage.what());
+      }
     }
   }
+  lost.check(parts.size());
   if (parts.empty()) {
     throw InputError(fmt::format("no image in '{}'; looked for {} files",
                                  printable_path(fmt::format("{}", fmt::join(specs, ","))), kImageExtensions));
   }
-  labeller.warn_of_unknown();
+  labeller.check_known(options.refuse_unknown);
   if (parts.size() == 1) return std::move(parts.front());
   return std::make_unique<JoinedImages>(std::move(parts));
 }

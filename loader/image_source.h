@@ -17,6 +17,8 @@ struct ImageOptions {
   int64_t max_pixels = 100'000'000;             ///< of one image, checked before decoding
   int64_t max_unpacked_bytes = int64_t{2} << 30;  ///< images of one compressed tar, held in memory
   std::shared_ptr<const ClassList> classes{};     ///< joins labels to class indices; null: the built-in list
+  bool strict = false;                            ///< a damaged or cut-off tar is an error
+  bool refuse_unknown = false;                    ///< labels of which the class list has none are an error
 };
 
 /// Opens `spec`, one of
@@ -34,10 +36,14 @@ struct ImageOptions {
 ///
 /// Images that turn out unreadable are part of the set; read() says why. ImageInfo::name is always printable
 /// UTF-8: other bytes appear as \xNN. Labels: loader/labels.h; labels that the class list does not know
-/// become -1, with one warning that counts them.
+/// become -1, with one warning that counts them; with `refuse_unknown` it has to know one.
 ///
-/// Throws InputError: nothing there (naming the nearest that is), no image in it, a damaged or cut-off tar
-/// (naming shard and byte), an array of another type or shape, parts that do not fit together.
+/// Of a damaged or cut-off tar the images before that place are taken, and tars that hold none are left out,
+/// each with one warning that names shard and byte; the same files give the same set again.
+///
+/// Throws InputError: nothing there (naming the nearest that is), no image in it, more than half of several
+/// tars hold nothing, with `strict` any damaged one, an array of another type or shape, parts that do not fit
+/// together.
 std::unique_ptr<ImageSource> open_images(const std::string& spec, const ImageOptions& options = {});
 
 /// Several specs, joined in the order given.

@@ -83,7 +83,7 @@ class ShardReader {
   }
 
   [[noreturn]] void fail(const std::string& what, int64_t byte) const {
-    throw InputError(
+    throw DamagedShard(
         fmt::format("tar '{}' {} (byte {} of {})", printable_path(path_), what, byte, file_.size()));
   }
 
@@ -189,6 +189,16 @@ std::string label_of(const ShardReader& shard, std::string_view name) {
   return "";
 }
 
+void list_members(ShardReader& reader, bool strict) {
+  try {
+    reader.run();
+  } catch (const DamagedShard& damage) {
+    if (strict || reader.images.empty()) throw;
+    log(LogLevel::kWarning,
+        fmt::format("{}; the {} images before it are kept", damage.what(), reader.images.size()));
+  }
+}
+
 }  // namespace
 
 uint64_t header_mark(const RegularFile& file, int64_t offset) {
@@ -213,9 +223,9 @@ std::string lost_in_shard(const std::string& path, const ImageEntry& entry) {
   }
 }
 
-Shard read_shard(const std::string& path, int64_t max_unpacked_bytes, Labeller& labeller) {
+Shard read_shard(const std::string& path, int64_t max_unpacked_bytes, Labeller& labeller, bool strict) {
   ShardReader reader(path, max_unpacked_bytes);
-  reader.run();
+  list_members(reader, strict);
   drop_companions(reader.images);
   std::ranges::stable_sort(reader.images, {}, &Member::name);
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/error.h"
 #include "loader/image_file.h"
 #include "loader/image_listing.h"
 
@@ -16,13 +17,21 @@ struct Shard {
   std::shared_ptr<const std::string> unpacked;
 };
 
+/// A tar that is empty, damaged, cut off, or no tar.
+class DamagedShard : public InputError {
+ public:
+  using InputError::InputError;
+};
+
 /// Lists a tar in ustar, pax or GNU dress, plain or compressed (gzip, bzip2, xz, zstd, lz4).
 /// Entries of one WebDataset sample share their name up to the first dot behind the last '/': key.cls labels
 /// key.jpg; where key.jpg is there, key.mask.png and the like are none of the set's images. Entries that are
 /// no image by name are passed over, as are names that begin with '.'.
-/// Throws InputError naming tar and byte: no tar, damaged, cut off, more than max_unpacked_bytes of images in
-/// a compressed one.
-Shard read_shard(const std::string& path, int64_t max_unpacked_bytes, Labeller& labeller);
+/// Where it is damaged or cut off, the images before that place are listed, with one warning that names tar
+/// and byte and counts them. Throws DamagedShard where there are none, and with `strict`; InputError for more
+/// than max_unpacked_bytes of images in a compressed one.
+Shard read_shard(const std::string& path, int64_t max_unpacked_bytes, Labeller& labeller,
+                 bool strict = false);
 
 /// Identifies the tar header before the member whose bytes begin at `offset`, in this process. Throws
 /// InputError.

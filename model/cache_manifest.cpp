@@ -40,9 +40,10 @@ const std::string* find_value(const CacheIdentity& identity, const std::string& 
 
 [[noreturn]] void refuse(const fs::path& folder, const std::string& what, const std::string& theirs,
                          const std::string& ours) {
-  throw InputError(fmt::format(
-      "the cache '{}' was made with another {}: {}, but this run has {}; give another --cache, or delete it",
-      folder.string(), what, theirs, ours));
+  throw InputError(
+      fmt::format("the cache '{}' is of something else ({}: {} there, {} in this run); give another --cache, "
+                  "or delete it",
+                  folder.string(), what, theirs, ours));
 }
 
 CachedTap parse_tap(const Json& json, const std::string& where) {
@@ -52,21 +53,12 @@ CachedTap parse_tap(const Json& json, const std::string& where) {
   throw InputError(fmt::format("'{}' is damaged: tap '{}' has no size", where, tap.name));
 }
 
-}  // namespace
+bool is_this_version(const Json& json, const std::string& where) {
+  return json_field<std::string>(json, "format", where) == kFormat &&
+         json_field<int64_t>(json, "version", where) == kVersion;
+}
 
-std::optional<CacheManifest> read_manifest(const fs::path& folder) {
-  std::error_code error;
-  if (!fs::exists(manifest_path(folder), error)) {
-    check_empty(folder);
-    return std::nullopt;
-  }
-  const std::string where = manifest_path(folder).string();
-  const Json json = parse_json(read_file(where, kMostBytes), where);
-  if (json_field<std::string>(json, "format", where) != kFormat ||
-      json_field<int64_t>(json, "version", where) != kVersion) {
-    throw InputError(fmt::format(
-        "'{}' is of another version of the program; give another --cache, or delete the folder", where));
-  }
+CacheManifest parse_manifest(const Json& json, const std::string& where) {
   CacheManifest manifest;
   manifest.precision = parse_cache_precision(json_field<std::string>(json, "precision", where));
   manifest.images_per_shard = json_field<int64_t>(json, "images_per_shard", where);
@@ -79,6 +71,25 @@ std::optional<CacheManifest> read_manifest(const fs::path& folder) {
   }
   for (const Json& tap : taps) manifest.taps.push_back(parse_tap(tap, where));
   return manifest;
+}
+
+}  // namespace
+
+std::optional<CacheManifest> read_manifest(const fs::path& folder) {
+  std::error_code error;
+  if (!fs::exists(manifest_path(folder), error)) {
+    check_empty(folder);
+    return std::nullopt;
+  }
+  const std::string where = manifest_path(folder).string(), text = read_file(where, kMostBytes);
+  try {
+    const Json json = parse_json(text, where);
+    if (is_this_version(json, where)) return parse_manifest(json, where);
+  } catch (const InputError& damage) {
+    throw DamagedManifest(damage.what(), damage.detail());
+  }
+  throw InputError(fmt::format(
+      "'{}' is of another version of the program; give another --cache, or delete the folder", where));
 }
 
 void write_manifest(const fs::path& folder, const CacheManifest& manifest) {

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/error.h"
 #include "model/activation_cache.h"
 #include "model/cache_numbers.h"
 
@@ -26,8 +27,14 @@ struct CacheManifest {
   std::vector<CachedTap> taps;
 };
 
-/// Unset when the folder is empty but for a lock. Throws InputError when it holds something else, or a
-/// damaged manifest.
+/// The manifest cannot be read, so that nobody knows what the shards beside it are of.
+class DamagedManifest : public InputError {
+ public:
+  using InputError::InputError;
+};
+
+/// Unset when the folder is empty but for a lock. Throws DamagedManifest; InputError when the folder holds
+/// something else, or the cache of another version.
 std::optional<CacheManifest> read_manifest(const std::filesystem::path& folder);
 /// Crash-safe. Throws IoError.
 void write_manifest(const std::filesystem::path& folder, const CacheManifest& manifest);

@@ -10,6 +10,7 @@
 #include "engine/files.h"
 #include "engine/log.h"
 #include "engine/taps.h"
+#include "model/size_text.h"
 
 namespace branchsae::model {
 namespace fs = std::filesystem;
@@ -33,11 +34,6 @@ int64_t bytes_in(const fs::path& folder) {
     if (entry.path().extension() == ".act") bytes += static_cast<int64_t>(entry.file_size(error));
   }
   return bytes;
-}
-
-std::string size_text(int64_t bytes) {
-  const auto mib = static_cast<double>(bytes) / (1 << 20);
-  return mib < 1000 ? fmt::format("{:.1f} MiB", mib) : fmt::format("{:.2f} GiB", mib / 1024);
 }
 
 int64_t size_of(const fs::path& path) {
@@ -84,10 +80,23 @@ void DiskCache::take_lock() {
                   options_.folder.string(), lock_->owner()));
 }
 
+std::optional<CacheManifest> DiskCache::find_manifest() {
+  try {
+    return read_manifest(options_.folder);
+  } catch (const DamagedManifest& damage) {
+    log(LogLevel::kWarning, fmt::format("the cache '{}' is not used: {}; training goes on without it, delete "
+                                        "the folder to have it made anew",
+                                        options_.folder.string(), damage.what()));
+    damaged_ = true;
+    return std::nullopt;
+  }
+}
+
 /// Two processes that begin at once: the one without the lock may find nothing yet, and does without.
 void DiskCache::open_manifest(const CacheIdentity& identity, const std::vector<CachedTap>& taps) {
   CacheManifest manifest{options_.precision, options_.images_per_shard, identity, {}};
-  const auto found = read_manifest(options_.folder);
+  const auto found = find_manifest();
+  writes_ = writes_ && !damaged_;
   if (found) {
     check_same_cache(options_.folder, *found, manifest);
     manifest = *found;
@@ -105,7 +114,8 @@ void DiskCache::open_tap(const CachedTap& tap, int64_t images) {
   shards.entries.resize(static_cast<size_t>(images));
   shards.foreign.resize(rooms_.size());
   if (writes_) make_writable_folder(options_.folder / shards.folder);
-  for (int64_t number = 0; number < static_cast<int64_t>(rooms_.size()); ++number) read_table(shards, number);
+  for (int64_t number = 0; number < static_cast<int64_t>(rooms_.size()) && !damaged_; ++number)
+    read_table(shards, number);
   taps_.push_back(std::move(shards));
 }
 
@@ -223,14 +233,25 @@ bool DiskCache::make_shard(const TapShards& tap, int64_t number, bool known) {
   return true;
 }
 
+/// Shards are kept whole, so that a limit below one keeps nothing.
+std::string DiskCache::limit_text() const {
+  int64_t one = 0;
+  for (const TapShards& tap : taps_) one += tap.layout.file_bytes();
+  if (one > limit_bytes_) {
+    return fmt::format(
+        "the cache '{}' keeps nothing: {} images, the least that it keeps, need {}, and its "
+        "limit is {} (--cache-size); images are computed each time",
+        options_.folder.string(), options_.images_per_shard, size_text(one), size_text(limit_bytes_));
+  }
+  return fmt::format(
+      "the cache '{}' has reached its limit of {} (--cache-size): images beyond it are computed each time",
+      options_.folder.string(), size_text(limit_bytes_));
+}
+
 /// False when the limit is reached. Throws IoError when the disk is nearly full.
 bool DiskCache::may_add(int64_t bytes) {
   if (used_bytes_ + bytes > limit_bytes_) {
-    if (!said_limit_) {
-      log(LogLevel::kWarning, fmt::format("the cache '{}' has reached its limit of {} (--cache-size): "
-                                          "images beyond it are computed each time",
-                                          options_.folder.string(), size_text(limit_bytes_)));
-    }
+    if (!said_limit_) log(LogLevel::kWarning, limit_text());
     said_limit_ = true;
     return false;
   }

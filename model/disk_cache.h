@@ -4,12 +4,14 @@
 ///
 /// Whatever happens to the files costs time only: a record that is damaged, cut off or gone is said once a
 /// file and counts as absent, so that its tokens are computed anew and written again. A disk that is full
-/// ends the writing with one warning. Only what makes the cache another one is an error, when it is opened.
+/// ends the writing with one warning, and a damaged cache.json means that nothing is read or written. Only
+/// what makes the cache another one is an error, when it is opened.
 ///
 /// One process writes; others that open the folder meanwhile read what was there when they did.
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -49,7 +51,7 @@ class DiskCache {
   void expect(int64_t image) const;
 
   CachePrecision precision() const { return options_.precision; }
-  /// False when another process writes, the folder is read-only or the disk is full.
+  /// False when another process writes, the folder is read-only, its cache.json damaged or the disk full.
   bool writes() const { return writes_; }
   int64_t images_read() const { return images_read_; }
   int64_t images_stored() const { return images_stored_; }
@@ -66,6 +68,7 @@ class DiskCache {
   enum class Room : uint8_t { kUnknown, kThere, kNone };
 
   void take_lock();
+  std::optional<CacheManifest> find_manifest();
   void open_manifest(const CacheIdentity& identity, const std::vector<CachedTap>& taps);
   void open_tap(const CachedTap& tap, int64_t images);
   void read_table(TapShards& tap, int64_t number);
@@ -74,6 +77,7 @@ class DiskCache {
   bool make_room(int64_t number);
   bool make_shard(const TapShards& tap, int64_t number, bool known);
   bool may_add(int64_t bytes);
+  std::string limit_text() const;
   void stop_writing(const std::string& reason);
   void complain(const TapShards& tap, int64_t image, const std::string& problem);
 
@@ -84,6 +88,7 @@ class DiskCache {
   std::vector<Room> rooms_;  ///< by shard
   int64_t used_bytes_ = 0, limit_bytes_ = 0;
   bool writes_ = false, said_limit_ = false;
+  bool damaged_ = false;  ///< cache.json is: nobody knows what the shards are of
   std::vector<char> scratch_;
 
   std::mutex complaints_;  ///< guards the set, and entries that read() takes back

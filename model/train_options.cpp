@@ -109,6 +109,8 @@ void check_options(const TrainOptions& options) {
   if (options.cache_precision != CachePrecision::kF32 && options.cache.empty()) {
     throw InputError("--cache-precision bf16 is that of a cache on disk; name its folder with --cache");
   }
+  if (options.cache_size > 0 && options.cache.empty())
+    throw InputError("--cache-size bounds a cache on disk; name its folder with --cache");
   if (options.augment.any() && !options.cache.empty()) {
     throw InputError(
         fmt::format("--augment {} changes an image's activations from epoch to epoch: leave out --cache",

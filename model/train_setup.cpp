@@ -13,6 +13,7 @@
 #include "engine/log.h"
 #include "engine/network_checks.h"
 #include "model/json.h"
+#include "model/size_text.h"
 
 namespace branchsae::model {
 namespace {
@@ -37,10 +38,6 @@ uint64_t hash_of(std::string_view name) {
   uint64_t hash = 0xcbf29ce484222325ULL;
   for (char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
   return hash;
-}
-
-double gib(double bytes) {
-  return bytes / (1 << 30);
 }
 
 }  // namespace
@@ -226,10 +223,11 @@ void check_memory(const Device& device, const TrainOptions& options, const Memor
   const std::string members =
       options.sweep.empty() ? "" : fmt::format(" of {} sweep members", options.sweep.size());
   throw InputError(fmt::format(
-      "token buffers ({:.2f} GiB) and {} autoencoder{}{} ({:.2f} GiB) need more than the {:.2f} "
-      "GiB {}; lower --buffer-tokens, --expansion or the number of {}",
-      gib(plan.buffers), plan.count, plan.count == 1 ? "" : "s", members,
-      gib(plan.autoencoders + plan.checkpoint), gib(limit), given ? "of --max-memory" : "of this machine",
+      "token buffers ({}) and {} autoencoder{}{} ({}) need more than the {} {}; lower --buffer-tokens, "
+      "--expansion or the number of {}",
+      size_text(plan.buffers), plan.count, plan.count == 1 ? "" : "s", members,
+      size_text(plan.autoencoders + plan.checkpoint), size_text(limit),
+      given ? "of --max-memory" : "of this machine",
       options.sweep.empty() ? "taps" : "taps or combinations"));
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 using model::Svg;
 
-constexpr double kWidth = 760, kLeft = 150, kRight = 90, kTop = 62, kPlotHeight = 150, kTitle = 46,
+constexpr double kWidth = 790, kLeft = 150, kRight = 120, kTop = 62, kPlotHeight = 150, kTitle = 46,
                  kAxis = 40, kBottom = 14;
 constexpr double kStrip = 20, kBarHeight = 14, kPlotWidth = kWidth - kLeft - kRight;
 constexpr size_t kMostPoints = 500, kBins = 104, kMostConcepts = 8;
@@ -152,7 +152,8 @@ std::string contribution_plot(const std::string& tap, const BranchReport& report
   svg.text(16, 24, title, Svg::Anchor::kStart, "title");
   svg.text(
       16, 42,
-      "Share |max(d_b, 0)| / |max(d, 0)|. Strips: share of the latents at that place that are of a concept.",
+      "Share |max(d_b, 0)| / |max(d, 0)|. Strips: share of the latents there that are of a concept; top: the "
+      "highest.",
       Svg::Anchor::kStart, "note");
   for (size_t b = 0; b < report.branches.size(); ++b)
     Panel(report, b, kTop + panel * static_cast<double>(b), svg).draw();

@@ -173,7 +173,7 @@ class Tester {
   void count_tests(size_t c) {
     for (size_t b = 0; b < branches(); ++b) {
       const FourFold counts = table(c, b);
-      const OddsRatio odds = odds_ratio(counts);
+      const OddsRatio odds = counts.has_empty_margin() ? OddsRatio{kNaN, kNaN, kNaN} : odds_ratio(counts);
       for (const char* name : {"fisher", "overlap"}) {
         SpecialisationTest& test = add(c, subject_.branches[b], name, "odds ratio");
         set(test, odds.value, {odds.low, odds.high});

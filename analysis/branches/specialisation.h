@@ -36,7 +36,8 @@ struct SpecialisationOptions {
 
 /// One test. With y_i whether unit i is of the concept, s_ib its share of branch b, x_ib whether it is
 /// localised there:
-///   fisher              odds ratio of x_b and y (+0.5); p: hypergeometric tail, one-sided
+///   fisher              odds ratio of x_b and y (+0.5), NaN where x_b is 0, or 1, for every unit; p:
+///                       hypergeometric tail, one-sided
 ///   overlap             the same odds ratio; p: number of units of both, permuted
 ///   auroc               AUROC of s_b for y, DeLong's interval; p permuted
 ///   spearman            Spearman's r of s_b and the concept's score; p permuted

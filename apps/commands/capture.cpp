@@ -28,7 +28,7 @@ struct Options {
   InputOptions input;
   int64_t batch = 32;
   std::string precision = "fp32", conv = "auto";
-  bool tokens = false, strict = false;
+  bool tokens = false;
 };
 
 /// One tap being written.
@@ -148,7 +148,7 @@ void run(const Context& context, const Options& o) {
   for (const Capture& capture : checked) forward.taps.push_back(capture.base);
   forward.batch = o.batch;
   forward.max_memory = context.common.max_memory;
-  forward.strict = o.strict;
+  forward.strict = o.input.strict;
   forward.progress = context.common.progress();
   forward.title = "capture";
   forward.precision = parse_precision(o.precision);
@@ -206,7 +206,7 @@ mixed4a..mixed4e) or a tensor's ONNX name. TAP:pre is before the ReLU, TAP:7 one
   options.count("--batch", o->batch, 1, 4096, "images a forward pass");
   add_network_precision(options, o->precision);
   add_conv(options, o->conv);
-  options.flag("--strict", o->strict, "an unreadable image is an error");
+  options.flag("--strict", o->input.strict, "an unreadable image is an error");
 }
 
 }  // namespace branchsae::apps

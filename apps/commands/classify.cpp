@@ -22,7 +22,6 @@ struct Options {
   InputOptions input;
   int64_t top = 5, batch = 32;
   std::string precision = "fp32", conv = "auto";
-  bool strict = false;
 };
 
 struct Prediction {
@@ -145,7 +144,7 @@ void run(const Context& context, const Options& o) {
   forward.taps = {scores.name};
   forward.batch = o.batch;
   forward.max_memory = context.common.max_memory;
-  forward.strict = o.strict;
+  forward.strict = o.input.strict;
   forward.progress = context.common.progress();
   forward.title = "classify";
   forward.precision = parse_precision(o.precision);
@@ -187,7 +186,7 @@ folder's or file's WordNet id (n01440764), a class index, or what the list or .c
   options.count("--batch", o->batch, 1, 4096, "images a forward pass");
   add_network_precision(options, o->precision);
   add_conv(options, o->conv);
-  options.flag("--strict", o->strict, "an unreadable image is an error");
+  options.flag("--strict", o->input.strict, "an unreadable image is an error");
 }
 
 }  // namespace branchsae::apps

@@ -22,7 +22,6 @@ struct Options {
   std::string out;
   int64_t k = 0, batch = 32;
   std::string conv = "trained";
-  bool strict = false;
 };
 
 /// One tap's autoencoder and its two files.
@@ -138,7 +137,7 @@ void run(const Context& context, const Options& o) {
   for (const RunTap& tap : opened.taps) forward.taps.push_back(tap.name);
   forward.batch = o.batch;
   forward.max_memory = context.common.max_memory;
-  forward.strict = o.strict;
+  forward.strict = o.run.strict;
   forward.progress = context.common.progress();
   forward.title = "encode";
   ForwardPass pass(device, opened.graph, *opened.images, forward);
@@ -183,7 +182,7 @@ of image i is token (i * H + y) * W + x; DIR/encode.json and DIR/names.txt have 
   options.count("--k", o->k, 0, INT32_MAX, "latents kept a token; 0: as trained");
   options.count("--batch", o->batch, 1, 4096, "images a forward pass");
   add_conv_of_run(options, o->conv);
-  options.flag("--strict", o->strict, "an unreadable image is an error");
+  options.flag("--strict", o->run.strict, "an unreadable image is an error");
 }
 
 }  // namespace branchsae::apps

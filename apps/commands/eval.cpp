@@ -50,16 +50,17 @@ std::vector<int64_t> chosen_images(const OpenedRun& opened, bool all) {
   return indices;
 }
 
-std::vector<int64_t> each_once(std::vector<int64_t> ks) {
+std::vector<int64_t> ascending(std::vector<int64_t> ks) {
   std::ranges::sort(ks);
-  ks.erase(std::unique(ks.begin(), ks.end()), ks.end());
+  if (const auto twice = std::ranges::adjacent_find(ks); twice != ks.end())
+    throw InputError(fmt::format("--k: {} is given twice", *twice));
   return ks;
 }
 
 EvaluateOptions evaluate_options(const Options& o, const OpenedRun& opened) {
   EvaluateOptions options = scan_options(o.scan, opened);
   options.images = chosen_images(opened, o.all);
-  options.ks = each_once(std::move(options.ks));
+  options.ks = ascending(std::move(options.ks));
   return options;
 }
 

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
+#include <filesystem>
 
 #include "analysis/features/contact_sheet.h"
 #include "analysis/features/firing.h"
@@ -43,7 +45,16 @@ struct Explanation {
   }
 };
 
+void check_sheet_name(const std::string& name) {
+  std::string suffix = std::filesystem::path(name).extension();
+  std::ranges::transform(suffix, suffix.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (suffix == ".jpg" || suffix == ".jpeg") return;
+  throw InputError(
+      fmt::format("--out '{}': the picture is a JPEG file; let its name end in .jpg or .jpeg", name));
+}
+
 OpenedRun open(const Options& o) {
+  if (!o.out.empty()) check_sheet_name(o.out);
   if (o.image.empty()) throw InputError("IMAGE is missing: give a photo, then the run");
   RunArguments arguments = o.run;
   arguments.images = {o.image};

@@ -70,7 +70,7 @@ std::vector<SweepMember> chosen_sweep(const Context& context, const std::vector<
 
 void start_run(const Context& context, const Arguments& a) {
   if (a.out.empty()) throw InputError("--out is missing: name the run's folder");
-  if (context.options.given("tokens") && context.options.given("epochs") && a.train.epochs > 0) {
+  if (context.options.given("tokens") && context.options.given("epochs")) {
     throw InputError("give --tokens or --epochs, not both");
   }
   TrainOptions train = a.train;
@@ -81,7 +81,9 @@ void start_run(const Context& context, const Arguments& a) {
   train.max_memory = context.common.max_memory;
   const Graph graph = open_model(a.model, a.input);
   check_taps(graph, train.taps);
-  const auto images = open_image_set(a.images, graph, a.input);
+  InputOptions input = a.input;
+  input.strict = train.strict;
+  const auto images = open_image_set(a.images, graph, input);
   const Device device = open_device(context.common);
   const RunOrigin origin = make_origin(a.model, a.images, context.options);
   finish(context, run_train_job(context, device, graph, *images, train, origin), a.out);
@@ -103,7 +105,10 @@ void resume_run(const Context& context, const Arguments& a) {
   train.out = a.resume;
   train.resume = true;
   const Graph graph = open_run_model(info, a.model);
-  const auto images = open_run_images(info, graph, a.images);
+  RunArguments arguments;
+  arguments.images = a.images;
+  arguments.strict = train.strict;
+  const auto images = open_run_images(info, graph, arguments);
   const Device device = open_device(context.common);
   RunOrigin origin = info.origin;
   if (!a.model.empty()) origin.model_path = make_origin(a.model, {}, context.options).model_path;

@@ -210,6 +210,24 @@ TEST_CASE("tests: equal shares and scores count as half, a share of exactly the 
         doctest::Approx(mutual_information_bits({{6, 3}, {1, 2}})));
 }
 
+TEST_CASE("tests: no odds ratio where no unit, or every unit, lies in the branch") {
+  const std::vector<double> share{0.25, 0.125, 0.25, 0.375, 0.25, 0.125};  // 5x5 holds none, 1x1 all
+  UnitConcept animal{"animal", "", "AUROC", {0, 1, 0, 1, 1, 0}};
+  animal.score = {1, 3, 2, 3, 3, 2};
+  const auto tests =
+      specialisation_tests(two_branches(share), std::vector{animal}, {.rounds = 99, .strata = 1});
+  for (const char* branch : {"1x1", "5x5"}) {
+    for (const char* name : {"fisher", "overlap"}) {
+      const SpecialisationTest& test = find(tests, branch, name);
+      CAPTURE(test.localised);
+      CHECK(std::isnan(test.value));
+      CHECK(std::isnan(test.low));
+      CHECK(std::isnan(test.high));
+      CHECK(test.p == 1);
+    }
+  }
+}
+
 TEST_CASE("tests: shares change places within strata of density only, and the data count once") {
   std::vector<double> share;
   UnitConcept animal{"animal", "", "AUROC"};

@@ -6,7 +6,9 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <regex>
 
+#include "analysis/branches/contribution_plot.h"
 #include "tests/analysis/small_network.h"
 
 using namespace branchsae;
@@ -127,4 +129,22 @@ TEST_CASE("report: latents, neurons and random directions are tested, each with 
   CHECK(seen["latents"] == std::pair<int64_t, int64_t>{3, 1});  // 4 is a copy of 0
   CHECK(seen["neurons"] == std::pair<int64_t, int64_t>{3, 1});
   CHECK(seen["random dictionary"] == std::pair<int64_t, int64_t>{2, 1});
+}
+
+TEST_CASE("report: no text of the plot is cut off, and what \"top\" means stands in it") {
+  const BranchReport report = branch_report(autoencoder(), scan(), nullptr,
+                                            {.tests = {.rounds = 9}, .synsets = {{"animal", "n00015388"}}});
+  const std::string svg = contribution_plot("mixed4a", report);
+  CHECK(svg.find("top: the highest") != std::string::npos);
+  std::smatch found;
+  REQUIRE(std::regex_search(svg, found, std::regex("<svg [^>]*width=\"([0-9]+)\"")));
+  const double width = std::stod(found[1]);
+  // A character of a sans-serif takes 0.6 of its size on average; notes are of size 11 and the widest text.
+  const std::regex text("<text x=\"([0-9.]+)\" y=\"[0-9.]+\" text-anchor=\"start\" class=\"note\">([^<]*)<");
+  int64_t texts = 0;
+  for (std::sregex_iterator at(svg.begin(), svg.end(), text), end; at != end; ++at, ++texts) {
+    CAPTURE(at->str(2));
+    CHECK(std::stod((*at)[1]) + 0.6 * 11 * static_cast<double>(at->length(2)) <= width);
+  }
+  CHECK(texts > 4);
 }

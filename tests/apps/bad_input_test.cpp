@@ -1,5 +1,6 @@
 // Bad input: exit code 2, one line, nothing written.
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <unistd.h>
 
@@ -48,6 +49,22 @@ OnnxBuilder small_model() {
   OnnxBuilder builder;
   builder.input("data", {branchsae::kDynamic, 3, 8, 8}).weights("w", {4, 3, 3, 3}).output("y");
   return builder;
+}
+
+/// A ustar header and the member's bytes, filled up to whole blocks.
+std::string tar_member(const std::string& name, const std::string& bytes) {
+  std::string header(512, '\0');
+  header.replace(0, name.size(), name);
+  header.replace(100, 7, "0000644");
+  header.replace(124, 11, fmt::format("{:011o}", bytes.size()));
+  header.replace(136, 11, "00000000000");
+  header.replace(148, 8, 8, ' ');
+  header[156] = '0';
+  header.replace(257, 8, std::string("ustar\00000", 8));
+  int64_t sum = 0;
+  for (const char c : header) sum += static_cast<unsigned char>(c);
+  header.replace(148, 6, fmt::format("{:06o}", sum));
+  return header + bytes + std::string((512 - bytes.size() % 512) % 512, '\0');
 }
 
 /// capture and train refuse these images, and leave nothing.
@@ -184,6 +201,7 @@ TEST_CASE("numbers that cannot work") {
   CHECK(contains(run_refused(train(to + Words{"--conv", "winograd"})), "--conv must be auto or direct"));
   CHECK(contains(run_refused(train(to + Words{"--preset", "papre"})), "--preset"));
   CHECK(contains(run_refused(train(to + Words{"--epochs", "2"})), "--epochs"));
+  CHECK(contains(run_refused(train(to + Words{"--epochs", "0"})), "--epochs must be a number above 0"));
   CHECK(contains(run_refused({"capture", scene().model, scene().images, "--tap", "mixed4c", "--batch", "0",
                               "--out", out.string()}),
                  "--batch"));
@@ -255,6 +273,36 @@ TEST_CASE(
   }
 }
 #endif
+
+TEST_CASE("a run on a shard that is cut off begins, goes on and is evaluated with what the shard has left") {
+  const fs::path folder = temporary_folder(), run = folder / "run";
+  for (const int shard : {0, 1}) {
+    std::string tar;
+    for (int i = 0; i < 6; ++i) {
+      const int which = 6 * shard + i;
+      write_ppm(folder / "one.ppm", 64, 64, drawn_pixels(64, 64, which));
+      tar += tar_member(fmt::format("{}.ppm", which), branchsae::read_file(folder / "one.ppm"));
+    }
+    tar += std::string(1024, '\0');
+    if (shard == 0) tar.resize(4 * (512 + 12800) + 700);  // within the fifth
+    std::ofstream(folder / fmt::format("{}.tar", shard), std::ios::binary) << tar;
+  }
+  std::ofstream(folder / "2.tar");
+  Words words = train_arguments(run, {"--k", "3"}, "mixed4d");
+  words[2] = (folder / "{0..2}.tar").string();
+  const ProcessResult first = run_program(words);
+  CAPTURE(first.err);
+  REQUIRE(first.code == 0);
+  CHECK(contains(first.err, "0.tar' is cut off inside '4.ppm'"));
+  CHECK(contains(first.err, "the 4 images before it are kept"));
+  CHECK(contains(first.err, "2.tar' is empty"));
+  CHECK(run_json({"inspect", run.string()})["images_count"] == 10);
+  CHECK(run_json({"train", "--resume", run.string(), "--tokens", "704"})["step"] == 11);
+  CHECK(run_json({"eval", run.string(), "--no-splice"})["evaluations"].size() == 1);
+  words[6] = (folder / "strict").string();
+  CHECK(contains(run_refused(words + Words{"--strict"}), "--strict"));
+  CHECK_FALSE(fs::exists(folder / "strict"));
+}
 
 TEST_CASE("output folders that cannot be") {
   const fs::path folder = temporary_folder();

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <sstream>
 
 using namespace branchsae;
@@ -98,6 +99,22 @@ TEST_CASE("branches: shares, nulls and counts below their titles") {
   REQUIRE(concepts.size() >= 3);
   CHECK(concepts[2] == Cells{"animal", "20", "25.0 %", "by AUROC"});
   CHECK(text.find("left out: dog: 0 of 5 labelled images show it\n") != std::string::npos);
+}
+
+TEST_CASE("branches: a dash for an odds ratio of an empty margin and for an interval of one latent") {
+  BranchReport dashes = report();
+  const std::string note = "odds ratio -: no latent, or every latent, lies in the branch";
+  CHECK(apps::branches_text(dashes, {}).find(note) == std::string::npos);
+  SpecialisationTest& odds = dashes.tests[0];
+  odds.value = odds.low = odds.high = std::nan("");
+  odds.both = odds.localised = 0;
+  dashes.tests[2].low = dashes.tests[2].high = std::nan("");
+  const std::string text = apps::branches_text(dashes, {});
+  const auto tests = table_below(text.substr(text.find("do latents of a concept")), "concept");
+  REQUIRE(tests.size() >= 4);
+  CHECK(tests[2] ==
+        Cells{"animal", "1x1", "0 of 0", "-", "0.90", "0.25 (-)", "0.80", "-0.500", "0.70", "-", "-"});
+  CHECK(text.find(note) != std::string::npos);
 }
 
 TEST_CASE("branches: tests of each branch, and the branch that leads with what it beats the others by") {

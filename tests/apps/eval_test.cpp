@@ -91,7 +91,7 @@ fs::path reversed_classes() {
 
 TEST_CASE("eval replaces taps in the running network, says why it leaves one, and keeps train's file") {
   const std::string before = branchsae::read_file(shared_run() / "mixed4d" / "eval.json");
-  const json document = run_json(eval({"--all", "--k", "8,1,3,3", "--per-class", "1"}));
+  const json document = run_json(eval({"--all", "--k", "8,1,3", "--per-class", "1"}));
   CHECK(document["images"] == Scene::kImages);
   CHECK(document["labelled"] == Scene::kImages);
   REQUIRE(document["evaluations"].size() == 9);
@@ -209,6 +209,7 @@ TEST_CASE("--no-splice ends at the taps") {
 
 TEST_CASE("bad input, a full disk, a closed stdout and a signal leave nothing half written") {
   CHECK(contains(run_refused(eval({"--k", "0"})), "--k"));
+  CHECK(contains(run_refused(eval({"--k", "4,2,4"})), "--k: 4 is given twice"));
   CHECK(contains(run_refused(eval({"--tap", "mixed4z"})), "mixed4z"));
   const fs::path taken = temporary_folder() / "taken";
   std::ofstream(taken) << "a file";

@@ -196,6 +196,13 @@ TEST_CASE("features: labels of another class list are joined by WordNet id, or r
   CHECK(partly.code == 0);
   CHECK(json_file(run / "mixed4d" / "features.json")["labelled"] == 4);
 
+  std::ofstream(folder / "alien.tsv") << "0\tn88888888\tkitchen\n1\tn77777777\tstreet\n";
+  const auto kept = files_of_features(run);
+  const std::string none = run_refused(words + Words{"--classes", (folder / "alien.tsv").string()});
+  CHECK(contains(none, "none of the 12 labels is in the class list"));
+  CHECK(contains(none, "alien.tsv"));
+  CHECK(files_of_features(run) == kept);
+
   const fs::path foreign = folder / "foreign";
   fs::create_directories(foreign / "n99999999");
   for (int i = 0; i < 3; ++i)
@@ -361,6 +368,16 @@ TEST_CASE("explain: what fires on one photo, with what features knows of it") {
     }
   }
   CHECK(contains(run_program({"explain", image, run.string()}).out, "positions"));
+}
+
+TEST_CASE("explain: a picture under the name of another format is refused") {
+  const fs::path run = own_run(), folder = temporary_folder();
+  const std::string image = scene().images;
+  for (const char* name : {"sheet.png", "sheet", "jpg", "sheet.jpg.bmp"}) {
+    const fs::path out = folder / name;
+    CHECK(contains(run_refused({"explain", image, run.string(), "--out", out.string()}), ".jpg or .jpeg"));
+    CHECK_FALSE(fs::exists(out));
+  }
 }
 
 TEST_CASE("explain: a signal while it draws leaves no picture, and what was there") {

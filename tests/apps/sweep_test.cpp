@@ -69,7 +69,12 @@ TEST_CASE("each run of a grid is complete, and has the bytes of training alone")
   const ProcessResult table = run_program({"inspect", run.string()});
   CHECK(table.code == 0);
   CHECK(contains(table.out, "k=2,lr=auto"));
-  CHECK(run_json({"inspect", run.string()})["members"].size() == 4);
+  const auto again = run_json({"inspect", run.string()})["members"];
+  REQUIRE(again.size() == 4);
+  for (size_t i = 0; i < 4; ++i) {
+    for (size_t tap = 0; tap < 2; ++tap)
+      CHECK(again[i]["taps"][tap]["train_loss"] == document["members"][i]["taps"][tap]["train_loss"]);
+  }
   CHECK(contains(run_refused({"eval", run.string()}), "is a sweep of 4 runs; give one of them"));
   CHECK(contains(run_refused({"encode", run.string(), "--out", (run / "x").string()}), "sweep/k=2,lr=1e-3"));
 }

@@ -189,8 +189,7 @@ TEST_CASE("a tar that is cut off names tar and byte") {
   const std::string whole = read_all(folder / "whole.tar");
   const fs::path cut = folder / "cut.tar";
   const size_t first_end = 512 + (colour(1).size() + 511) / 512 * 512;
-  for (const size_t kept : {size_t{0}, size_t{100}, size_t{511}, size_t{512}, size_t{540}, first_end + 300,
-                            first_end + 512 + 20}) {
+  for (const size_t kept : {size_t{0}, size_t{100}, size_t{511}, size_t{512}, size_t{540}}) {
     CAPTURE(kept);
     write_bytes(cut, whole.substr(0, kept));
     const std::string reason = refusal_of(cut.string());
@@ -212,12 +211,53 @@ TEST_CASE("a tar that is cut off names tar and byte") {
   CHECK(warnings.size() == 1);
   set_log_sink({});
 
-  std::string damaged = whole;
-  damaged[first_end + 10] = '!';
-  write_bytes(cut, damaged);
-  CHECK(contains(refusal_of(cut.string()), "byte"));
   write_bytes(cut, "this is no tar");
   CHECK(contains(refusal_of(cut.string()), "no tar"));
+}
+
+TEST_CASE(
+    "of a tar that is cut off or damaged the images before that place stay, and so do those of others") {
+  const fs::path folder = temporary_folder();
+  const fs::path bad = folder / "a.tar", good = folder / "b.tar";
+  write_tar(bad, {{"a.png", colour(1)}, {"b.png", colour(2)}, {"b.cls", "7"}});
+  write_tar(good, {{"c.png", colour(3)}});
+  const std::string whole = read_all(bad);
+  const size_t first_end = 512 + (colour(1).size() + 511) / 512 * 512;
+  std::string damaged = whole;
+  damaged[first_end + 10] = '!';
+  ImageOptions strict = kSmall;
+  strict.strict = true;
+  std::vector<std::string> warnings;
+  set_log_sink([&](LogLevel, const std::string& message) { warnings.push_back(message); });
+  for (const std::string& bytes :
+       {whole.substr(0, first_end + 300), whole.substr(0, first_end + 512 + 20), damaged}) {
+    write_bytes(bad, bytes);
+    warnings.clear();
+    const auto source = open_images(bad.string(), kSmall);
+    REQUIRE(warnings.size() == 1);
+    CAPTURE(warnings[0]);
+    CHECK(contains(warnings[0], "tar '" + bad.string() + "'"));
+    CHECK(contains(warnings[0], "byte"));
+    CHECK(contains(warnings[0], "the 1 images before it are kept"));
+    check_contents(*source, bad, {{"a.png", -1, "1"}});
+    const std::string both = bad.string() + "," + good.string();
+    CHECK(open_images(both, kSmall)->size() == 2);
+    CHECK(open_images(both, kSmall)->fingerprint() == open_images(both, kSmall)->fingerprint());
+    CHECK(contains(refusal_of(both, strict), "--strict"));
+  }
+  for (const size_t kept : {size_t{0}, size_t{540}}) {
+    CAPTURE(kept);
+    write_bytes(bad, whole.substr(0, kept));
+    warnings.clear();
+    const auto source = open_images(bad.string() + "," + good.string(), kSmall);
+    check_contents(*source, good, {{"c.png", -1, "3"}});
+    REQUIRE(warnings.size() == 1);
+    CHECK(contains(warnings[0], "it is left out"));
+    CHECK(contains(refusal_of(bad.string() + "," + good.string(), strict), "--strict"));
+    fs::copy(bad, folder / "c.tar", fs::copy_options::overwrite_existing);
+    CHECK(contains(refusal_of((folder / "{a,b,c}.tar").string()), "2 of 3 shards hold no image"));
+  }
+  set_log_sink({});
 }
 
 TEST_CASE("a compressed tar that is cut off or too large for memory is refused") {

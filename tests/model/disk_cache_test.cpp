@@ -238,6 +238,21 @@ TEST_CASE("a limit keeps whole shards, is said once, and is kept") {
   CHECK(bytes <= options.limit_bytes);
 }
 
+TEST_CASE("a limit below one shard keeps nothing, and that is what is said") {
+  const FakeImages images(kImages);
+  DiskCacheOptions options = options_in(temporary_folder() / "cache");
+  options.limit_bytes = ShardLayout{.images = kPerShard, .positions = 4, .width = 6}.file_bytes() + 10;
+  LogCapture log;
+  DiskCache cache(options, kIdentity, kTaps, images);
+  for (int64_t image = 0; image < kImages; ++image) {
+    store(cache, image);
+    CHECK_FALSE(cache.holds(image));
+  }
+  REQUIRE(log.warnings().size() == 1);
+  CHECK(log.mentions("keeps nothing: 4 images"));
+  CHECK(log.mentions("--cache-size"));
+}
+
 TEST_CASE("a cache of something else is refused by name, and not touched") {
   const FakeImages images(kImages);
   const fs::path folder = full_cache(images);
@@ -251,10 +266,10 @@ TEST_CASE("a cache of something else is refused by name, and not touched") {
   CacheIdentity other = kIdentity;
   other[0].second = "89ab";
   const std::string message = refusal(options_in(folder), other, kTaps, images);
-  CHECK(mentions(message, "another model: 0123, but this run has 89ab; give another --cache"));
+  CHECK(mentions(message, "(model: 0123 there, 89ab in this run); give another --cache"));
   other = kIdentity;
   other.emplace_back("device", "one with wheels");
-  CHECK(mentions(refusal(options_in(folder), other, kTaps, images), "another device: none"));
+  CHECK(mentions(refusal(options_in(folder), other, kTaps, images), "(device: none there"));
   CHECK(mentions(refusal(options_in(folder, CachePrecision::kBf16), kIdentity, kTaps, images),
                  "--cache-precision fp32"));
   CHECK(mentions(refusal(options_in(folder), kIdentity, {{"mixed4d", {9, 4}}}, images), "9 x 3"));
@@ -265,8 +280,24 @@ TEST_CASE("a cache of something else is refused by name, and not touched") {
   CHECK(mentions(refusal(options_in(stranger), kIdentity, kTaps, images), "thesis.tex"));
   CHECK(mentions(refusal(options_in(stranger / "thesis.tex"), kIdentity, kTaps, images), "is a file"));
   CHECK(std::distance(fs::directory_iterator(stranger), fs::directory_iterator()) == 1);
-  write_file_atomically(folder / "cache.json", std::string("{\"format\": \"branch"));
-  CHECK(mentions(refusal(options_in(folder), kIdentity, kTaps, images), "cache.json' is damaged"));
+}
+
+TEST_CASE("a damaged manifest: nothing is read or written, which is said once") {
+  const FakeImages images(kImages);
+  const fs::path folder = full_cache(images);
+  const std::string damaged = "{\"format\": \"branch";
+  write_file_atomically(folder / "cache.json", damaged);
+  LogCapture log;
+  DiskCache cache(options_in(folder), kIdentity, kTaps, images);
+  CHECK_FALSE(cache.writes());
+  for (int64_t image = 0; image < kImages; ++image) {
+    store(cache, image);
+    CHECK_FALSE(cache.holds(image));
+  }
+  CHECK(log.warnings().size() == 1);
+  CHECK(log.mentions("cache.json' is damaged"));
+  CHECK(log.mentions("delete the folder"));
+  CHECK(read_file(folder / "cache.json") == damaged);
 }
 
 TEST_CASE("later runs may have other taps") {

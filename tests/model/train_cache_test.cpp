@@ -204,11 +204,11 @@ TEST_CASE("a cache of another model, other photos or another precision is refuse
   other.sha256 = "fedcba";
   TrainOptions again = options;
   again.out = temporary_folder() / "run";
-  CHECK_THROWS_WITH_AS(run_job(again, images, {}, {}, other), doctest::Contains("another model"), InputError);
-  CHECK_THROWS_WITH_AS(run_job(again, FakeImages(41)), doctest::Contains("another images"), InputError);
-  CHECK_THROWS_WITH_AS(run_job(again, FakeImages(40, 2)), doctest::Contains("another images"), InputError);
+  CHECK_THROWS_WITH_AS(run_job(again, images, {}, {}, other), doctest::Contains("(model: "), InputError);
+  CHECK_THROWS_WITH_AS(run_job(again, FakeImages(41)), doctest::Contains("(images: "), InputError);
+  CHECK_THROWS_WITH_AS(run_job(again, FakeImages(40, 2)), doctest::Contains("(images: "), InputError);
   again.forward_batch = 5;
-  CHECK_THROWS_WITH_AS(run_job(again, images), doctest::Contains("another forward batch"), InputError);
+  CHECK_THROWS_WITH_AS(run_job(again, images), doctest::Contains("(forward batch: "), InputError);
   CHECK_FALSE(fs::exists(again.out));
   CHECK(finish(options, images).images_run == 0);
 }

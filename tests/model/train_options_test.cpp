@@ -90,6 +90,7 @@ TEST_CASE("values that cannot work are refused") {
   refuse([](TrainOptions& o) { o.holdout = -0.1; }, "--holdout");
   refuse([](TrainOptions& o) { o.buffer_tokens = 0; }, "--buffer-tokens");
   refuse([](TrainOptions& o) { o.positions_per_image = -1; }, "--positions-per-image");
+  refuse([](TrainOptions& o) { o.cache_size = 1 << 20; }, "name its folder with --cache");
   refuse([](TrainOptions& o) { o.epochs = 1e300; }, "--epochs");
   refuse([](TrainOptions& o) { o.dead_after = 0; }, "--dead-after");
   refuse([](TrainOptions& o) { o.log_every = 0; }, "--log-every");

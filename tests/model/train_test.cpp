@@ -383,7 +383,7 @@ TEST_CASE("bad requests leave nothing behind") {
   CHECK(mentions(change([](TrainOptions& o) { o.batch = 0; }), "--batch"));
   CHECK(mentions(change([](TrainOptions& o) { o.holdout = 0.9; }), "holdout"));
   CHECK(mentions(change([](TrainOptions& o) { o.positions_per_image = 17; }), "16 positions"));
-  CHECK(mentions(change([](TrainOptions& o) { o.max_memory = 1000; }), "--max-memory"));
+  CHECK(mentions(change([](TrainOptions& o) { o.max_memory = 1000; }), "the 1000 B of --max-memory"));
   CHECK(mentions(change([](TrainOptions& o) { o.expansion = 100'000'000; }), "GiB"));
   const auto large_batch = [](TrainOptions& o) {
     o.batch = o.tokens = int64_t{1} << 24;
