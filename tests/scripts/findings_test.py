@@ -2,6 +2,7 @@
 import io
 import itertools
 import contextlib
+import dataclasses
 import json
 import math
 import pathlib
@@ -24,6 +25,7 @@ BERKELEY = [(512, 313, 89, 19), (353, 207, 17, 8), (120, 205, 202, 391), (138, 2
 
 
 class Statistics(unittest.TestCase):
+
     def test_common_odds_ratio(self):
         """What R's mantelhaen.test(UCBAdmissions, correct = FALSE) says."""
         effect = statistics.mantel_haenszel(BERKELEY)
@@ -155,22 +157,32 @@ class Rules(unittest.TestCase):
 
 
 class Page(unittest.TestCase):
+
     def setUp(self):
         self.top = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.settings = plan.Settings(self.top / "branchsae",
                                       self.top / "m.onnx", (self.top / "photos", self.top / "x.tar"),
                                       self.top / "work", (self.top / "photos", ),
-                                      ks=(8, 32))
+                                      ks=(8, 32),
+                                      match_ks=(8, 32))
+
+    def look(self, folder, k, whole=None, animals=None, layers=None, **more):
+        """Results of one call of `branches`. whole: of branches() for whole layers; animals: {branch: share of
+        features}."""
+        for tap in self.settings.taps():
+            layer, _, branch = tap.partition(".")
+            document = (invented.branches(tap, k, animals=(animals or {}).get(branch, 0.2), **more)
+                        if branch else invented.branches(tap, k, **(whole or {}), **more))
+            if layers is None or layer in layers:
+                invented.write(self.settings.work / "results" / folder / tap / "branches.json", document)
 
     def fill(self, whole=None, animals=None, odds=4.0, p=1e-6, same=60, ks=None, random_pairs=False, **more):
-        """Results of all steps. whole: of branches() for whole layers; animals: {branch: share of features}."""
-        animals = animals or {}
+        """Results of all steps, on all images alike."""
+        for images, folders in plan.looks(self.settings).items():
+            for k, folder in folders.items():
+                if k in (ks or folders):
+                    self.look(folder, k, whole, animals, **more)
         for k in ks or self.settings.ks:
-            for tap in self.settings.taps():
-                layer, _, branch = tap.partition(".")
-                document = (invented.branches(tap, k, animals=animals.get(branch, 0.2))
-                            if branch else invented.branches(tap, k, **(whole or {}), **more))
-                invented.write(self.settings.work / f"results/branches-k{k}" / tap / "branches.json", document)
             invented.write(self.settings.work / f"results/eval-k{k}.json",
                            {"evaluations": [invented.evaluation(tap, k) for tap in self.settings.taps()]})
         for k in self.settings.match_ks:
@@ -182,7 +194,13 @@ class Page(unittest.TestCase):
                 path.write_text(invented.pairs_csv(share))
         invented.write(self.settings.work / "results/joined/all/match.json",
                        invented.joined(self.settings.pairs(), odds, p, same))
-        invented.training_run(self.settings.work / "runs/layers", {})
+        for run in ("layers", "photos-k8", "photos-k32"):
+            invented.training_run(self.settings.work / "runs" / run, {})
+        invented.write(self.settings.work / "runs/photos-k32/mixed4c.5x5/eval.json", {
+            "fvu": 0.125,
+            "dead": 0.5,
+            "l0": 31.5
+        })
 
     def text(self):
         path = self.top / "docs/findings.md"
@@ -195,6 +213,13 @@ class Page(unittest.TestCase):
     def verdict(self, text, claim):
         line = next(line for line in text.splitlines() if line.startswith(f"- **{claim}**"))
         return line.rsplit("**", 2)[1]
+
+    def row(self, text, claim, *words):
+        """Cells of the one line of the claims' table that begins with all of these words."""
+        rows = [line.split(" | ") for line in text.splitlines() if line.startswith(f"| **{claim}** |")]
+        found = [row for row in rows if row[1].startswith(words)]
+        self.assertEqual(len(found), 1, (claim, words))
+        return found[0]
 
     def test_nothing_is_there(self):
         text = self.text()
@@ -210,9 +235,80 @@ class Page(unittest.TestCase):
         self.assertEqual(self.verdict(text, "C4"), rules.MIXED)  # whole layers for it, the branches' own against it
         self.assertIn("0.70 [0.68, 0.72]", text)
         self.assertIn("commit 123", text)
-        self.assertIn("--out docs/findings.md --k 8,32\n", text)
+        self.assertIn("--out docs/findings.md --k 8,32 --match-k 8,32\n", text)
         self.assertIn("| mixed4c | 32 | 0.250 | 3.0 % | 32.0 | 70.0 % / 65.0 % | 0.980 | 0.970 |", text)
-        self.assertEqual(len(list((self.top / "docs/findings").glob("*.svg"))), 5)
+        self.assertIn("| mixed4c.5x5 | 32 | 0.125 | 50.0 % | 31.5 |", text)  # trained on the photos alone
+        self.assertIn("Every cell of the claims was measured.", text)
+        self.assertIn("| trained on photos alone | k = 8: 10,240 tokens a tap of 21,000 images;", text)
+        self.assertEqual(len(list((self.top / "docs/findings").glob("*.svg"))), 11)
+
+    def test_each_row_has_its_own_results(self):
+        """Of photos for, of all images against, and nothing by those that trained on the photos alone."""
+        self.fill()
+        for k in (8, 32):
+            self.look(f"branches-k{k}", k, {"prefers": {"animal": "5x5"}}, {"5x5": 0.6})
+        self.look("branches-all-k32", 32, {"against": {"animal": "5x5"}}, {"5x5": 0.02})
+        text = self.text()
+        for images, verdict, cells in ((plan.PHOTOS, rules.SUPPORTED, "8: 5 / 0 of 5; 32: 5 / 0 of 5"),
+                                       (plan.ALL_IMAGES, rules.CONTRADICTED, "32: 0 / 5 of 5"),
+                                       (plan.PHOTOS_ALONE, rules.NOT_SUPPORTED, "8: 0 / 0 of 5; 32: 0 / 0 of 5")):
+            for test in ("latents of whole layers", "autoencoders of single branches"):
+                row = self.row(text, "C1", f"{test}, {images}:")
+                self.assertEqual(row[-2:], [cells, f"**{verdict}** |"])
+        self.assertEqual(self.verdict(text, "C1"), rules.MIXED)
+        rows = [line.split(" | ") for line in text.split("## C1")[1].split("## C4")[0].splitlines()]
+        self.assertIn(
+            ["| mixed4e", "32", "0.70 [0.68, 0.72] for", "0.30 [0.28, 0.32] against", "0.50 [0.48, 0.52] neither"],
+            [row[:5] for row in rows])
+        self.assertIn(["| mixed4e", "8", "0.70 [0.68, 0.72] for", "–", "0.50 [0.48, 0.52] neither"],
+                      [row[:5] for row in rows])
+
+    def test_controls_stand_beside_the_claims(self):
+        self.fill({"prefers": {"animal": "5x5"}, "random_passes": True}, {"5x5": 0.6})
+        text = self.text()
+        self.assertIn("random dictionary: 0.70 [0.69, 0.71]; single channels: 0.50 [0.49, 0.51]; 1x1: 0.50 [",
+                      self.row(text, "C1", f"latents of whole layers, {plan.PHOTOS}:")[4])
+        self.assertRegex(
+            self.row(text, "C1", f"autoencoders of single branches, {plan.PHOTOS}:")[4],
+            r"^against 1x1: .*; against 3x3: .*; against pool: ")
+        self.assertEqual(
+            self.row(text, "C5", "pairs of latents of neighbouring layers, each other's best by correlation")[4],
+            "latents: 240 pairs of one branch, 160 when exchanged; "
+            "random dictionary: 160 pairs of one branch, 160 when exchanged")
+
+    def test_what_was_not_measured_is_said(self):
+        self.look("branches-k32", 32, {"prefers": {"animal": "5x5"}}, {"5x5": 0.6})
+        self.look("branches-all-k32", 32, layers=("mixed4a", "mixed4c"))
+        text = self.text()
+        said = text.split("### Not measured")[1].split("##")[0]
+        for line in (
+                "C1, latents of whole layers, photos: share of the decoder in 5x5, those of animal against the "
+                "others: k = 8\n", "photos and shards: share of animal latents in 5x5 against the other three, "
+                "matched by firing density: k = 32, mixed4b; mixed4d; mixed4e\n",
+                "C5, the same pairs: both most enriched in 5x5?: k = 32\n"):
+            self.assertIn(line, said)
+        self.assertNotIn("the others: k = 32\n- C1, autoencoders of single branches, photos:", said)
+        self.assertIn("colour (C4) of the shards", said)
+        self.assertIn("the small images were analysed", text.replace("\n", " "))
+        self.assertNotIn("saw each of them many times", text.replace("\n", " "))
+
+    def test_colour_of_all_images(self):
+        self.settings = dataclasses.replace(self.settings, full_concepts=("animal", "colour"))
+        self.fill({"prefers": {"colour": "1x1"}})
+        text = self.text()
+        self.assertIn("32: 5 / 0 of 5", self.row(text, "C4", f"latents of whole layers, {plan.ALL_IMAGES}:"))
+        self.assertNotIn("colour (C4) of the shards", text)
+        self.assertIn("--full-concepts animal,colour", text)
+
+    def test_photos_only(self):
+        """Nothing but photos trains: there is no second training and nothing else to look at."""
+        self.settings = dataclasses.replace(self.settings, images=self.settings.photos)
+        self.fill()
+        text = self.text()
+        self.assertNotIn(plan.PHOTOS_ALONE, text)
+        self.assertNotIn("### Does it depend on the images?", text)
+        self.assertNotIn("Not asked at all", text)
+        self.assertFalse([step.name for step in plan.all_steps(self.settings) if "photos" in step.name])
 
     def test_the_opposite_of_the_claims(self):
         self.fill({"against": {"animal": "5x5", "colour": "1x1"}}, {"5x5": 0.02, "1x1": 0.02}, odds=0.2, same=20)
@@ -313,7 +409,54 @@ class Page(unittest.TestCase):
         self.assertIn("mixed4a at k = 32", self.text().split("## Latents or neurons")[1])
 
 
+class Plan(unittest.TestCase):
+
+    def setUp(self):
+        root = pathlib.Path("/")
+        self.settings = plan.Settings(root / "branchsae", root / "m.onnx", (root / "photos", root / "x.tar"),
+                                      root / "work", (root / "photos", ))
+        self.steps = {step.name: step.arguments for step in plan.all_steps(self.settings)}
+
+    def option(self, step, flag):
+        words = self.steps[step]
+        return words[words.index(flag) + 1]
+
+    def test_what_the_page_gains_most_by_comes_first(self):
+        names = list(self.steps)
+        first = ["train-layers", "branches-k32", "eval-k32", "train-photos-k32", "branches-photos-k32"]
+        self.assertEqual(names[:5], first)
+        self.assertEqual(names[-5:], [f"branches-all-k32-{layer}" for layer in self.settings.layers])
+        self.assertLess(names.index("train-second"), names.index("seeds-k32"))
+        self.assertLess(names.index("train-joined"), names.index("joined"))
+
+    def test_all_images_a_layer_at_a_time(self):
+        taps = [self.option(f"branches-all-k32-{layer}", "--tap").split(",") for layer in self.settings.layers]
+        self.assertEqual([tap for of_layer in taps for tap in of_layer], self.settings.taps())
+        step = "branches-all-k32-mixed4c"
+        self.assertEqual(taps[2], ["mixed4c", "mixed4c.1x1", "mixed4c.3x3", "mixed4c.5x5", "mixed4c.pool"])
+        self.assertEqual(self.option(step, "--images"), "/photos,/x.tar")
+        self.assertEqual(self.option(step, "--out"), "/work/results/branches-all-k32")
+        self.assertEqual(self.option(step, "--concepts"), "animal,dog,bird")
+
+    def test_training_on_the_photos_alone(self):
+        """Images and k apart it is the other training."""
+        train = self.steps["train-photos-k8"]
+        self.assertEqual(train[2:4], ("/photos", "--tap"))
+        for flag in ("--tap", "--tokens", "--positions-per-image", "--seed", "--batch", "--holdout"):
+            self.assertEqual(self.option("train-photos-k8", flag), self.option("train-layers", flag))
+        self.assertEqual(self.option("train-photos-k8", "--k"), "8")
+        look = self.steps["branches-photos-k8"]
+        self.assertEqual(look[:2], ("branches", self.option("train-photos-k8", "--out")))
+        self.assertEqual(self.option("branches-photos-k8", "--images"), "/photos")
+
+    def test_the_second_seed_is_that_of_the_largest_k(self):
+        self.assertEqual((self.option("train-second", "--k"), self.option("train-second", "--seed")), ("32", "1"))
+        self.assertEqual(self.steps["seeds-k32"][1:3],
+                         ("/work/runs/layers/sweep/k=32", self.option("train-second", "--out")))
+
+
 class Tables(unittest.TestCase):
+
     def test_figures(self):
         for value, text in ((0.01234, "0.0123"), (1.5, "1.50"), (12345, "12,345"), (0.0, "0"), (None, "–"),
                             (float("nan"), "–"), (1e-7, "1.0e-07"), (math.inf, "inf"), (0.999, "0.999")):
@@ -354,6 +497,7 @@ else:
 
 
 class Running(unittest.TestCase):
+
     def setUp(self):
         self.top = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.log = self.top / "calls"
@@ -379,7 +523,8 @@ class Running(unittest.TestCase):
                 code = command.main([
                     "--branchsae", f"{self.top}/branchsae", "--model", f"{self.top}/m.onnx", "--images",
                     f"{self.top}/photos", f"{self.top}/x.tar", "--work", f"{self.top}/work", "--out",
-                    f"{self.top}/findings.md", "--k", "8", "--match-k", "8", "--full-k", "8", *more
+                    f"{self.top}/findings.md", "--k", "8", "--match-k", "8", "--full-k", "8", "--photos-k", "8",
+                    *more
                 ])
             except SystemExit as end:
                 code = end.code
@@ -390,7 +535,7 @@ class Running(unittest.TestCase):
     def test_each_step_runs_once(self):
         code, calls, _ = self.call()
         self.assertEqual(code, 0)
-        self.assertEqual([call[0] for call in calls].count("train"), 3)
+        self.assertEqual([call[0] for call in calls].count("train"), 4)
         self.assertEqual(set(call[0] for call in calls), {"train", "eval", "branches", "match"})
         self.assertRegex((self.top / "findings.md").read_text(), r"\| eval-k8 .*commit 456")
         self.assertEqual(self.call(), (0, [], f"findings: {self.top}/findings.md\n"))
@@ -441,7 +586,8 @@ class Running(unittest.TestCase):
 
     def test_wrong_usage(self):
         for more, said in ((("--k", "4,x"), "whole numbers"), (("--k", "0"), "at least 1"),
-                           (("--match-k", "5"), "[5]"), (("--second-seed", "mixed9z"), "mixed9z"),
+                           (("--match-k", "5"), "[5]"), (("--full-concepts", ","),
+                                                         "at least one"), (("--second-seed", "mixed9z"), "mixed9z"),
                            (("--steps", "eval-k9"), "there are train-layers"), (("--images", "/nowhere"),
                                                                                 "/nowhere is not there")):
             code, calls, errors = self.call(*more)
