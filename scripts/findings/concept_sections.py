@@ -37,8 +37,8 @@ def side_by_side(asked):
     return (
         "### Does it depend on the images?\n\n"
         f"{question.concept} and {question.branch}: AUROC of latents of whole layers, odds ratio of autoencoders of "
-        "single branches, both explained below. The columns differ in the images that were looked at and, where it "
-        "says trained on photos alone, in those that trained: the others are the same autoencoders.\n\n" + table(
+        "single branches, both explained below. The columns differ in the images that were looked at; all images "
+        "trained where it does not say that only photos did.\n\n" + table(
             ("layer", ">k", *columns), [(layer, k, *(row.get(name, MISSING) for name in columns))
                                         for (k, layer), row in sorted(rows.items())]))
 

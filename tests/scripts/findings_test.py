@@ -39,6 +39,8 @@ class Statistics(unittest.TestCase):
         effect = statistics.mantel_haenszel([(0, 20, 10, 10)])
         self.assertLess(effect.high, 1)
         self.assertAlmostEqual(effect.value, 0.5 * 10.5 / (20.5 * 10.5))
+        self.assertLess(effect.low, effect.value)
+        self.assertLess(effect.value, effect.high)
         self.assertIsNone(statistics.mantel_haenszel([(0, 5, 0, 7)]))
 
     def test_density_matching_undoes_a_difference_of_density(self):
@@ -92,6 +94,7 @@ class Statistics(unittest.TestCase):
         self.assertAlmostEqual(effect.value, 0.6)
         self.assertAlmostEqual(effect.high - effect.low, 0.1)  # 0.2 / sqrt(4)
         self.assertEqual(effect.n, 40)
+        self.assertAlmostEqual(effect.p, math.erfc(0.1 / (0.05 / statistics.Z95) / math.sqrt(2)))
         unlike = statistics.pooled([Effect(0.2, 0.19, 0.21), Effect(0.8, 0.79, 0.81)])
         self.assertGreater(unlike.high - unlike.low, 0.5)  # the spread between layers counts
         ratios = statistics.pooled([Effect(2, 1, 4, null=1), Effect(0.5, 0.25, 1, null=1)], logarithm=True)
@@ -114,6 +117,7 @@ class Rules(unittest.TestCase):
         self.assertEqual(judge(self.good, rivals, [], self.none), rules.FOR)
         self.assertEqual(judge(self.low, rivals, [], self.none), rules.AGAINST)
         self.assertEqual(judge(self.none, rivals), rules.NEITHER)
+        self.assertEqual(judge(Effect(0.3, 0.25, 0.35, q=0.06, null=0.5)), rules.NEITHER)  # lower, not significant
         self.assertEqual(judge(Effect(0.7, 0.65, 0.75, q=0.06, null=0.5)), rules.NEITHER)  # not significant
         self.assertEqual(judge(Effect(0.7, 0.45, 0.95, q=0.01, null=0.5)), rules.NEITHER)  # interval holds the null
         self.assertEqual(judge(self.good, [Effect(0.71, null=0.5)]), rules.NEITHER)  # a rival is ahead
@@ -123,7 +127,9 @@ class Rules(unittest.TestCase):
         self.assertEqual(judge(self.good, control=self.good), rules.VOID)
         self.assertEqual(judge(self.good, control=self.none), rules.FOR)
         slight = Effect(0.55, 0.53, 0.57, q=0.001, null=0.5)
+        above, below = Effect(0.63, 0.6, 0.66, q=0.01, null=0.5), Effect(0.37, 0.34, 0.4, q=0.01, null=0.5)
         for effect, yardstick, says in ((self.good, self.good, rules.VOID), (self.good, slight, rules.FOR),
+                                        (self.good, above, rules.VOID), (self.low, below, rules.VOID),
                                         (self.good, self.low, rules.FOR), (self.low, self.low, rules.VOID),
                                         (self.low, self.good, rules.AGAINST), (self.none, self.good,
                                                                                rules.NEITHER)):
@@ -326,6 +332,27 @@ class Page(unittest.TestCase):
         self.fill({"prefers": {"animal": "3x3", "colour": "pool"}}, {"5x5": 0.5, "3x3": 0.8})
         self.assertEqual(self.verdict(self.text(), "C1"), rules.NOT_SUPPORTED)
 
+    def test_every_rival_has_to_be_beaten(self):
+        """Two ways to be beaten by one branch of three: a larger effect of its own, or a lead that is no lead."""
+        for branch, name, changed in (("3x3", "auroc", {
+                "value": 0.75,
+                "low": 0.71,
+                "high": 0.79
+        }), ("5x5", "5x5 against pool", {
+                "p": 0.4
+        })):
+            self.fill()
+            for path in self.settings.work.glob("results/branches-k*/mixed4?/branches.json"):
+                document = invented.branches(path.parent.name, 8, {"animal": "5x5"})
+                for test in document["tests"]:
+                    if [test[of] for of in ("concept", "branch", "subject", "test")
+                        ] == ["animal", branch, "latents", name]:
+                        test |= changed
+                path.write_text(json.dumps(document))
+            row = self.row(self.text(), "C1", f"latents of whole layers, {plan.PHOTOS}:")
+            self.assertEqual(row[2], "AUROC 0.700 [0.691, 0.709]")
+            self.assertEqual(row[-2], "8: 0 / 0 of 5; 32: 0 / 0 of 5", name)
+
     def test_a_random_dictionary_passes_as_well(self):
         self.fill({"prefers": {"animal": "5x5"}, "random_passes": True})
         text = self.text()
@@ -375,6 +402,38 @@ class Page(unittest.TestCase):
         found = Branches({"latents": copies + [other], "concepts": {"animal": {}}})
         self.assertEqual(sorted(found.marked("animal")), [(0.2, True), (0.5, True)])
         self.assertIsNone(found.marked("colour"))
+
+    def test_a_comparison_that_was_written_the_other_way_round(self):
+        """The lead of a over b is that of b over a with its sign and the ends of its interval exchanged."""
+        entry = invented.test("animal", "3x3", "latents", "3x3 against 5x5", 0.2, 0.0002, half=0.0)
+        found = Branches({"tests": [entry | {"low": 0.1, "high": 0.4}]})
+        lead = found.direct("animal", "5x5", "3x3")
+        self.assertEqual((lead.value, lead.low, lead.high), (-0.2, -0.4, -0.1))
+        self.assertAlmostEqual(lead.p, 0.0004, delta=1e-6)
+        self.assertEqual(found.direct("animal", "3x3", "5x5").low, 0.1)
+        self.assertIsNone(found.direct("animal", "5x5", "1x1"))
+
+    def test_q_is_over_all_that_a_row_names(self):
+        """Benjamini and Hochberg over the layers, k and branches, or rivals; over the 8 pairs of layers and k."""
+        self.fill({"prefers": {"animal": "5x5"}}, {"5x5": 0.25})
+        invented.write(self.settings.work / "results/match-k32/mixed4a.mixed4b/match.json",
+                       invented.match("mixed4a", "mixed4b", p=0.04))
+        results = Results(self.settings)
+        question = claims.Question("C1", "", "animal", "5x5", plan.looks(self.settings)[plan.PHOTOS], "photos")
+        whole, own = claims.whole_layers(results, question), claims.own_autoencoders(results, question)
+        pairs = claims.kept_branches(results)[0][0]
+        for effects, count in ((whole.effects, 40), (whole.direct, 30), (whole.control, 10), (own.odds, 40), ({
+                cell:
+                cell.effect
+                for cell in pairs.cells
+        }, 8)):
+            ps, qs = [one.p for one in effects.values()], [one.q for one in effects.values()]
+            self.assertEqual(len(ps), count)
+            self.assertEqual(qs, statistics.adjusted(ps))
+        self.assertEqual([cell.effect for cell in own.test.cells][:2],
+                         [own.odds[8, layer, ("1x1", "3x3", "pool")] for layer in ("mixed4a", "mixed4b")])
+        self.assertNotEqual([cell.effect.q for cell in whole.test.cells],
+                            [cell.effect.p for cell in whole.test.cells])
 
     def test_one_k_is_missing(self):
         self.fill({"prefers": {"animal": "5x5"}}, {"5x5": 0.6}, ks=(32, ))
