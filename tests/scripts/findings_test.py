@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
 import pathlib
 import sys
 import tempfile
@@ -271,6 +272,7 @@ class Page(unittest.TestCase):
 
     def test_controls_stand_beside_the_claims(self):
         self.fill({"prefers": {"animal": "5x5"}, "random_passes": True}, {"5x5": 0.6})
+        self.look("branches-k8", 8)
         text = self.text()
         self.assertIn("random dictionary: 0.70 [0.69, 0.71]; single channels: 0.50 [0.49, 0.51]; 1x1: 0.50 [",
                       self.row(text, "C1", f"latents of whole layers, {plan.PHOTOS}:")[4])
@@ -372,6 +374,11 @@ class Page(unittest.TestCase):
         self.assertIsNone(claims.odds_of(entry))
         self.assertIsNotNone(claims.odds_of(entry | {"in_branch": [[0, 1], [3, 96]]}))
 
+    def test_pairs_of_one_branch_beyond_exchange(self):
+        entry = {"same_branch": 60, "expected_same": 45.5, "permutation_p": 0.01, "pairs": 100}
+        self.assertEqual(claims.excess(entry), Effect(14.5, 14.5, 14.5, 0.01, n=100))
+        self.assertIsNone(claims.excess(None))
+
     def test_pairs_of_a_random_dictionary_share_branches_too(self):
         self.fill(random_pairs=True)
         tests = [line for line in self.text().splitlines() if line.startswith("| **C5**")]
@@ -399,7 +406,8 @@ class Page(unittest.TestCase):
                 "animal": True
             }
         }
-        found = Branches({"latents": copies + [other], "concepts": {"animal": {}}})
+        dead = {"id": 4, "live": False, "density": 0.0, "concepts": {"animal": True}}
+        found = Branches({"latents": [*copies, other, dead], "concepts": {"animal": {}}})
         self.assertEqual(sorted(found.marked("animal")), [(0.2, True), (0.5, True)])
         self.assertIsNone(found.marked("colour"))
 
@@ -609,6 +617,17 @@ class Running(unittest.TestCase):
         _, calls, _ = self.call()
         self.assertEqual([call[:2] for call in calls if call[0] == "train"], [["train", "--resume"]] * 2)
         self.assertIn("branches", [call[0] for call in calls])  # what hangs on the training is measured anew
+
+    def test_a_run_whose_name_begins_alike(self):
+        """What reads runs/photos-k32 is no older for what happened to runs/photos-k3."""
+        settings = plan.Settings(self.top / "branchsae", self.top / "m.onnx", (), self.top / "work")
+        step = plan.Step("look", ("branches", str(settings.work / "runs/photos-k32")))
+        runner.write_text(runner.marker(settings, step), json.dumps({"arguments": list(step.arguments)}))
+        for name, outdated in (("photos-k3", False), ("photos-k32", True)):
+            invented.training_run(settings.work / "runs" / name, {})
+            later = runner.marker(settings, step).stat().st_mtime_ns + 10**9
+            os.utime(settings.work / "runs" / name / "run.json", ns=(later, later))
+            self.assertEqual(runner.outdated(settings, step), outdated)
 
     def test_a_finished_training_that_was_made_by_hand_is_taken(self):
         self.call()
