@@ -147,6 +147,64 @@ def over_photos(settings, k):
 
 
 def over_all_images(settings, k):
+    """Every tap from the same forward passes, of which each takes minutes."""
+    name = f"branches-all-k{k}"
+    return branches(settings,
+                    name,
+                    name,
+                    member(settings, "layers", k),
+                    settings.images,
+                    concepts=settings.full_concepts,
+                    memory="16GiB")
+
+
+def photos_alone(settings, k):
+    """The same on the photos alone, as many tokens, and its analysis: what an autoencoder finds depends on what it
+    was shown. A run a k, so that the largest k can come first."""
+    name, result = f"photos-k{k}", f"branches-photos-k{k}"
+    train = training(settings, name, settings.taps(), settings.photos, *sampled(settings), "--k", str(k), "--seed",
+                     "0")
+    return [train, branches(settings, result, result, train.run, settings.photos)]
+
+
+def second_seed(settings):
+    """Whether a layer's latents come back from another seed: the most that C5 could find."""
+    if not settings.second_seed or not settings.match_ks:
+        return []
+    k = settings.match_ks[-1]
+    pairs = ",".join(f"{tap}:{tap}" for tap in settings.second_seed)
+    train = training(settings, "second", settings.second_seed, settings.images, *sampled(settings), "--k", str(k),
+                     "--seed", "1")
+    return [train, match(settings, f"seeds-k{k}", (member(settings, "layers", k), train.run), "--tap-pairs", pairs)]
+
+
+def joined(settings):
+    """All layers as one autoencoder, which is wide: on the photos only."""
+    if not settings.has_joined():
+        return []
+    train = training(settings, "joined", ("+".join(settings.layers), ), settings.photos
+                     or settings.images, "--epochs", "1", "--k", str(settings.ks[-1]), "--expansion",
+                     str(settings.joined_expansion), "--seed", "0")
+    return [train, match(settings, "joined", (train.run, ))]
+
+
+def evaluation(settings, k):
+    """Reconstruction, and the network run on from it, over the held-out images."""
+    name = f"eval-k{k}"
+    return Step(name, ("eval", str(member(settings, "layers", k)), "--tap", ",".join(
+        settings.layers), "--out", str(out_folder(settings, name)), *common(settings), "--json"))
+
+
+def common(settings):
+    return "--threads", str(settings.threads), "--no-progress"
+
+
+def over_photos(settings, k):
+    name = f"branches-k{k}"
+    return branches(settings, name, name, member(settings, "layers", k), settings.photos or settings.images)
+
+
+def over_all_images(settings, k):
     """A step a layer: each takes long."""
     name, run = f"branches-all-k{k}", member(settings, "layers", k)
     return [
@@ -206,5 +264,5 @@ def all_steps(settings):
         steps += neighbours(settings, k)
     steps += [*second_seed(settings), *joined(settings)]
     for k in settings.full_ks[::-1] if more else ():
-        steps += over_all_images(settings, k)
+        steps.append(over_all_images(settings, k))
     return steps
