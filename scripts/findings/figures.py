@@ -56,7 +56,9 @@ class Scale:
 
 
 def forest(title, axis, null, panels, logarithm=False):
-    """panels: [(name, [(row, {branch: Effect or None})])]; all panels have the same rows. Returns SVG text."""
+    """panels: [(name, [(row, {branch: Effect or None})])]; all panels have the same rows, those without any effect are
+    left out. Returns SVG text."""
+    panels = [(name, rows) for name, rows in panels if any(any(row.values()) for _, row in rows)]
     effects = [e for _, rows in panels for _, row in rows for e in row.values() if e]
     if not effects:
         return None

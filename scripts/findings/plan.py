@@ -30,10 +30,7 @@ class Settings:
 
     def taps(self):
         """Each whole layer and its four branches."""
-        return [tap for layer in self.layers for tap in self.taps_of(layer)]
-
-    def taps_of(self, layer):
-        return [layer, *(f"{layer}.{branch}" for branch in BRANCHES)]
+        return [tap for layer in self.layers for tap in (layer, *(f"{layer}.{b}" for b in BRANCHES))]
 
     def has_more_than_photos(self):
         """Whether the autoencoders train on more images than the photos."""
@@ -48,8 +45,7 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One call of the program. `name` is also the name of its results in WORK/results/, but for the steps of one
-    layer each: these share a folder."""
+    """One call of the program. `name` is also the name of its results in WORK/results/."""
     name: str
     arguments: tuple
     run: pathlib.Path | None = None  # of a training step: the folder that it makes
@@ -103,10 +99,9 @@ def train_layers(settings):
 def photos_alone(settings, k):
     """The same on the photos alone, as many tokens, and its analysis: what an autoencoder finds depends on what it
     was shown. A run a k, so that the largest k can come first."""
-    name, result = f"photos-k{k}", f"branches-photos-k{k}"
-    train = training(settings, name, settings.taps(), settings.photos, *sampled(settings), "--k", str(k), "--seed",
-                     "0")
-    return [train, branches(settings, result, result, train.run, settings.photos)]
+    train = training(settings, f"photos-k{k}", settings.taps(), settings.photos, *sampled(settings), "--k", str(k),
+                     "--seed", "0")
+    return [train, branches(settings, f"branches-photos-k{k}", train.run, settings.photos)]
 
 
 def second_seed(settings):
@@ -142,99 +137,27 @@ def common(settings):
 
 
 def over_photos(settings, k):
-    name = f"branches-k{k}"
-    return branches(settings, name, name, member(settings, "layers", k), settings.photos or settings.images)
+    return branches(settings, f"branches-k{k}", member(settings, "layers", k), settings.photos or settings.images)
 
 
 def over_all_images(settings, k):
     """Every tap from the same forward passes, of which each takes minutes."""
-    name = f"branches-all-k{k}"
     return branches(settings,
-                    name,
-                    name,
+                    f"branches-all-k{k}",
                     member(settings, "layers", k),
                     settings.images,
                     concepts=settings.full_concepts,
                     memory="16GiB")
 
 
-def photos_alone(settings, k):
-    """The same on the photos alone, as many tokens, and its analysis: what an autoencoder finds depends on what it
-    was shown. A run a k, so that the largest k can come first."""
-    name, result = f"photos-k{k}", f"branches-photos-k{k}"
-    train = training(settings, name, settings.taps(), settings.photos, *sampled(settings), "--k", str(k), "--seed",
-                     "0")
-    return [train, branches(settings, result, result, train.run, settings.photos)]
-
-
-def second_seed(settings):
-    """Whether a layer's latents come back from another seed: the most that C5 could find."""
-    if not settings.second_seed or not settings.match_ks:
-        return []
-    k = settings.match_ks[-1]
-    pairs = ",".join(f"{tap}:{tap}" for tap in settings.second_seed)
-    train = training(settings, "second", settings.second_seed, settings.images, *sampled(settings), "--k", str(k),
-                     "--seed", "1")
-    return [train, match(settings, f"seeds-k{k}", (member(settings, "layers", k), train.run), "--tap-pairs", pairs)]
-
-
-def joined(settings):
-    """All layers as one autoencoder, which is wide: on the photos only."""
-    if not settings.has_joined():
-        return []
-    train = training(settings, "joined", ("+".join(settings.layers), ), settings.photos
-                     or settings.images, "--epochs", "1", "--k", str(settings.ks[-1]), "--expansion",
-                     str(settings.joined_expansion), "--seed", "0")
-    return [train, match(settings, "joined", (train.run, ))]
-
-
-def evaluation(settings, k):
-    """Reconstruction, and the network run on from it, over the held-out images."""
-    name = f"eval-k{k}"
-    return Step(name, ("eval", str(member(settings, "layers", k)), "--tap", ",".join(
-        settings.layers), "--out", str(out_folder(settings, name)), *common(settings), "--json"))
-
-
-def common(settings):
-    return "--threads", str(settings.threads), "--no-progress"
-
-
-def over_photos(settings, k):
-    name = f"branches-k{k}"
-    return branches(settings, name, name, member(settings, "layers", k), settings.photos or settings.images)
-
-
-def over_all_images(settings, k):
-    """A step a layer: each takes long."""
-    name, run = f"branches-all-k{k}", member(settings, "layers", k)
-    return [
-        branches(settings,
-                 f"{name}-{layer}",
-                 name,
-                 run,
-                 settings.images,
-                 "--tap",
-                 ",".join(settings.taps_of(layer)),
-                 concepts=settings.full_concepts,
-                 memory="16GiB") for layer in settings.layers
-    ]
-
-
-def branches(settings,
-             name,
-             result,
-             run,
-             images,
-             *extra,
-             concepts=("animal", "dog", "bird", "colour"),
-             memory="4GiB"):
+def branches(settings, name, run, images, concepts=("animal", "dog", "bird", "colour"), memory="4GiB"):
     """Without what no claim asks for, which would cost passes."""
-    return analysis(settings, name, result, images, "branches", str(run), *extra, "--no-causal", "--max-memory",
-                    memory, "--concepts", ",".join(concepts))
+    return analysis(settings, name, images, "branches", str(run), "--no-causal", "--max-memory", memory,
+                    "--concepts", ",".join(concepts))
 
 
 def match(settings, name, runs, *extra):
-    return analysis(settings, name, name, settings.photos or settings.images, "match", *map(str, runs), *extra)
+    return analysis(settings, name, settings.photos or settings.images, "match", *map(str, runs), *extra)
 
 
 def neighbours(settings, k):
@@ -243,9 +166,9 @@ def neighbours(settings, k):
                   (member(settings, "layers", k), ), "--tap-pairs", pairs)] if pairs else []
 
 
-def analysis(settings, name, result, images, *words):
+def analysis(settings, name, images, *words):
     return Step(name, (*words, "--images", ",".join(map(str, images)), "--out", str(out_folder(
-        settings, result)), "--seed", "0", "--rounds", str(settings.rounds), *common(settings)))
+        settings, name)), "--seed", "0", "--rounds", str(settings.rounds), *common(settings)))
 
 
 def all_steps(settings):

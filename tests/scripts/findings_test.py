@@ -533,6 +533,9 @@ class Tables(unittest.TestCase):
         panels = [("k = 8", [("mixed4a", {"5x5": Effect(2.0, 2.0, 2.0, null=1)})])]
         xml.etree.ElementTree.fromstring(figures.forest("a < b", "ratio", 1.0, panels, logarithm=True))
         self.assertIsNone(figures.forest("none", "ratio", 1.0, [("k", [("row", {"5x5": None})])]))
+        drawn = figures.forest("one", "ratio", 1.0, [("k = 4", [("mixed4a", {"5x5": None})]), *panels])
+        self.assertNotIn("k = 4", drawn)
+        self.assertIn("k = 8", drawn)
 
 
 PROGRAM = """#!{python}
