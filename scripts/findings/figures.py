@@ -64,7 +64,8 @@ def forest(title, axis, null, panels, logarithm=False):
         return None
     scale = Scale([v for e in effects for v in (e.value, e.low, e.high)], null, logarithm)
     rows = [name for name, _ in panels[0][1]]
-    width, height = LABELS + PANEL * len(panels) + 10, TOP + ROW * len(rows) + BOTTOM
+    width = max(LABELS + PANEL * len(panels), 8 * len(title)) + 10  # 8: of a bold letter
+    height = TOP + ROW * len(rows) + BOTTOM
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" role="img" font-family="sans-serif" font-size="12">',

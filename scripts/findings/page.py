@@ -180,12 +180,14 @@ def not_measured(settings, tests):
     """What the verdicts lack: cells that are open, and what was never to be asked."""
     lines = []
     for test in tests:
+        parts = []
         for k in test.ks():
             cells = test.at(k)
             missing = [cell.where for cell in cells if cell.says == rules.OPEN]
             if missing:
-                where = "" if len(missing) == len(cells) else f", {'; '.join(missing)}"
-                lines.append(f"- {test.claim}, {test.how}: k = {k}{where}")
+                parts.append(f"k = {k}" + ("" if len(missing) == len(cells) else f" ({'; '.join(missing)})"))
+        if parts:
+            lines.append(f"- {test.claim}, {test.how}: {', '.join(parts)}")
     said = "\n".join(lines) if lines else "Every cell of the claims was measured."
     text = f"### Not measured\n\n{said}\n"
     if settings.has_more_than_photos():
