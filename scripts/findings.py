@@ -6,7 +6,7 @@
 
 --work holds runs and results; steps that are done there are not repeated, so the command can be stopped and called
 again. The first of --images is the set of photos that is analysed at every k; all of them train, and are analysed at
---full-k. What the page concludes follows from scripts/findings/rules.py.
+--full-k; a second training sees the photos alone. What the page concludes follows from scripts/findings/rules.py.
 """
 import argparse
 import pathlib
@@ -51,6 +51,14 @@ def parse(arguments):
                         type=numbers,
                         default=defaults.full_ks,
                         help="k's analysed over all images; '' for none")
+    parser.add_argument("--full-concepts",
+                        type=words,
+                        default=defaults.full_concepts,
+                        help="asked of all images; colour costs another pass over them")
+    parser.add_argument("--photos-k",
+                        type=numbers,
+                        default=defaults.photos_ks,
+                        help="k's of the training on the photos alone; '' for none")
     parser.add_argument("--match-k",
                         type=numbers,
                         default=defaults.match_ks,
@@ -58,7 +66,7 @@ def parse(arguments):
     parser.add_argument("--second-seed",
                         type=words,
                         default=defaults.second_seed,
-                        help="layers trained twice; '' for none")
+                        help="layers trained twice, at the largest of --match-k; '' for none")
     parser.add_argument("--tokens", type=int, default=defaults.tokens, help="that each autoencoder trains on")
     parser.add_argument("--positions", type=int, default=defaults.positions, help="tokens taken of an image")
     parser.add_argument("--joined-expansion",
@@ -81,6 +89,8 @@ def checked(parser, a):
     extra = (set(a.full_k) | set(a.match_k)) - set(a.k)
     if not a.k or extra:
         parser.error(f"--full-k and --match-k take k's of --k; not among them: {sorted(extra)}")
+    if not a.full_concepts:
+        parser.error("--full-concepts takes at least one concept")
     if set(a.second_seed) - set(a.layers):
         parser.error(
             f"--second-seed takes layers of --layers; not among them: {sorted(set(a.second_seed) - set(a.layers))}")
@@ -93,6 +103,8 @@ def checked(parser, a):
                          layers=a.layers,
                          ks=a.k,
                          full_ks=a.full_k,
+                         full_concepts=a.full_concepts,
+                         photos_ks=a.photos_k,
                          match_ks=a.match_k,
                          second_seed=a.second_seed,
                          tokens=a.tokens,

@@ -3,6 +3,7 @@ import dataclasses
 
 from findings import plan, rules, statistics
 from findings.statistics import Effect
+from findings.tables import figure, with_interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Test:
     correction: str  # over what q was taken
     cells: tuple
     logarithm: bool = False  # the effect is a ratio
+    controls: dict = dataclasses.field(default_factory=dict)  # {k: what to hold beside the effect, in words}
 
     def verdict(self):
         return rules.verdict(self.cells)
@@ -46,7 +48,7 @@ class Question:
     concept: str
     branch: str
     steps: dict  # {k: step of `branches`}
-    images: str  # which were looked at
+    images: str  # which were looked at: a key of plan.looks()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +64,7 @@ class WholeLayers:
 def whole_layers(results, question):
     """Do a concept's latents have more of their decoder in the branch than other latents have?"""
     concept, branch = question.concept, question.branch
-    effects, direct, control = {}, {}, {}
+    effects, direct, control, neurons = {}, {}, {}, {}
     for k, step in question.steps.items():
         for layer in results.settings.layers:
             found = results.branches(step, layer)
@@ -71,6 +73,7 @@ def whole_layers(results, question):
             for rival in others(branch):
                 direct[k, layer, rival] = found.direct(concept, branch, rival) if found else None
             control[k, layer] = found.test(concept, branch, "random dictionary") if found else None
+            neurons[k, layer] = found.test(concept, branch, "neurons") if found else None
     effects, direct, control = map(statistics.with_q, (effects, direct, control))
     cells = []
     for k, layer in control:
@@ -83,8 +86,27 @@ def whole_layers(results, question):
         "the others")
     correction = ("permutation within densities, two-sided; Benjamini-Hochberg over "
                   f"{len(effects)} (layers, k, branches)")
-    test = Test(question.claim, question.text, how, "AUROC", correction, tuple(cells))
+    beside = {"random dictionary": control, "single channels": neurons}
+    beside |= {name: {(k, layer): effects[k, layer, name] for k, layer in control} for name in others(branch)}
+    test = Test(question.claim,
+                question.text,
+                how,
+                "AUROC",
+                correction,
+                tuple(cells),
+                controls=pooled_beside(beside))
     return WholeLayers(question, effects, direct, control, test)
+
+
+def pooled_beside(effects, logarithm=False):
+    """Test.controls of effects that have one for each layer: {name: {(k, layer): Effect or None}}."""
+    said = {}
+    for name, of_layers in effects.items():
+        for k in dict.fromkeys(k for k, _ in of_layers):
+            as_one = statistics.pooled([one for (at, _), one in of_layers.items() if at == k], logarithm)
+            if as_one:
+                said.setdefault(k, []).append(f"{name}: {with_interval(as_one, 2)}")
+    return {k: "; ".join(parts) for k, parts in said.items()}
 
 
 def odds_against(found, concept, branch, rivals):
@@ -122,7 +144,21 @@ def own_autoencoders(results, question):
     how = (f"autoencoders of single branches, {question.images}: share of {question.concept} latents in {branch} "
            "against the other three, matched by firing density")
     correction = f"Mantel and Haenszel's chi-square; Benjamini-Hochberg over {len(odds)} (layers, k, rivals)"
-    test = Test(question.claim, question.text, how, "odds ratio", correction, tuple(cells), logarithm=True)
+    beside = {
+        f"against {one}": {
+            (k, layer): odds[k, layer, (one, )]
+            for k, layer, _ in odds
+        }
+        for one in others(branch)
+    }
+    test = Test(question.claim,
+                question.text,
+                how,
+                "odds ratio",
+                correction,
+                tuple(cells),
+                logarithm=True,
+                controls=pooled_beside(beside, logarithm=True))
     return OwnAutoencoders(question, odds, test)
 
 
@@ -148,7 +184,31 @@ def keeps_branch(matchings, branch, how):
                    effects[k, where]) for k, where in found
     ]
     correction = f"Fisher's exact test; Benjamini-Hochberg over {len(found)} (pairs of layers, k)"
-    return Test("C5", C5, how, "odds ratio", correction, tuple(cells), logarithm=True)
+    return Test("C5",
+                C5,
+                how,
+                "odds ratio",
+                correction,
+                tuple(cells),
+                logarithm=True,
+                controls=exchanged(matchings))
+
+
+def exchanged(matchings):
+    """Test.controls: how many pairs share a branch, and how many by exchange; of a random dictionary too."""
+    said = {}
+    for k in dict.fromkeys(k for k, _ in matchings):
+        entries = [entry for (at, _), entry in matchings.items() if at == k and entry]
+        parts = [
+            f"{name}: {figure(sum(one['same_branch'] for one in known))} pairs of one branch, "
+            f"{figure(sum(one['expected_same'] for one in known))} when exchanged"
+            for name, of in (("latents", [agreement(entry, "5x5") for entry in entries]),
+                             ("random dictionary", [entry.get("random_dictionary") for entry in entries]))
+            if (known := [one for one in of if excess(one)])
+        ]
+        if parts:
+            said[k] = "; ".join(parts)
+    return said
 
 
 def odds_of(entry):
@@ -207,8 +267,19 @@ def by_shares(results, branch="5x5"):
                                                              entry.get("spearman_p"))
     effects = statistics.with_q(effects)
     cells = tuple(rules.Cell(where, k, rules.judge(effect), effect) for (k, where), effect in effects.items())
-    return Test("C5", C5, f"the same pairs: Spearman's r of the two decoders' shares of {branch}", "r",
-                f"Student's t; Benjamini-Hochberg over {len(effects)} (pairs of layers, k)", cells)
+    ceiling = {}
+    for k in settings.match_ks:
+        seeds = [(tap, agreement(results.matching(f"seeds-k{k}", tap, tap, "correlation"), branch).get("spearman"))
+                 for tap in settings.second_seed]
+        if any(r is not None for _, r in seeds):
+            ceiling[k] = "two seeds: " + ", ".join(f"{tap} {figure(r, 2)}" for tap, r in seeds)
+    return Test("C5",
+                C5,
+                f"the same pairs: Spearman's r of the two decoders' shares of {branch}",
+                "r",
+                f"Student's t; Benjamini-Hochberg over {len(effects)} (pairs of layers, k)",
+                cells,
+                controls=ceiling)
 
 
 def by_enrichment(results, branch="5x5"):
@@ -231,7 +302,8 @@ def by_enrichment(results, branch="5x5"):
                 f"Mantel and Haenszel's chi-square within densities; Benjamini-Hochberg over {len(odds)} "
                 "(pairs of layers, k)",
                 cells,
-                logarithm=True)
+                logarithm=True,
+                controls=pooled_beside({"of one branch beyond chance, a pair of layers": same}))
     return test, same
 
 

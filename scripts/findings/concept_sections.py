@@ -1,4 +1,6 @@
 """C1 and C4 on the page: tables and charts of the tests of one concept and one branch."""
+import re
+
 from findings import claims, figures, plan, rules, runner
 from findings.tables import MISSING, figure, percent, probability, table, with_interval
 
@@ -12,7 +14,33 @@ def save_figure(page, name, text, caption):
 
 
 def chart_name(question, what):
-    return f"{question.claim.lower()}-{what}-{question.images.replace(' ', '-')}.svg"
+    images = re.sub("[^a-z]+", "-", question.images)
+    return f"{question.claim.lower()}-{what}-{images}.svg"
+
+
+def side_by_side(asked):
+    """The same claim by what was looked at and what trained: `asked` are all its tests."""
+    kinds = {}
+    for one in asked:
+        kinds.setdefault(one.test.effect, []).append(one)
+    columns, rows = [], {}
+    for kind, tests in kinds.items():
+        for one in tests:
+            columns.append(f"{kind}: {one.question.images}")
+            for cell in one.test.cells:
+                if cell.says != rules.OPEN:
+                    rows.setdefault((cell.k, cell.where),
+                                    {})[columns[-1]] = (f"{with_interval(cell.effect, 2)} {cell.says}")
+    if len({one.question.images for one in asked}) < 2 or not rows:
+        return ""
+    question = asked[0].question
+    return (
+        "### Does it depend on the images?\n\n"
+        f"{question.concept} and {question.branch}: AUROC of latents of whole layers, odds ratio of autoencoders of "
+        "single branches, both explained below. The columns differ in the images that were looked at; all images "
+        "trained where it does not say that only photos did.\n\n" + table(
+            ("layer", ">k", *columns), [(layer, k, *(row.get(name, MISSING) for name in columns))
+                                        for (k, layer), row in sorted(rows.items())]))
 
 
 def whole_layers(results, asked, page):
@@ -60,8 +88,9 @@ def channels_too(results, asked):
         return ""
     if as_much == 0:
         return f"\nIn none of the {len(cells)} cells that speak do single channels show as large an effect.\n"
-    return (f"\nIn {as_much} of the {len(cells)} cells that speak single channels show at least as large an effect: "
-            "there it is one of the branch's neurons, whatever the latents add.\n")
+    return (
+        f"\nIn {as_much} of the {len(cells)} cells that speak single channels show at least as large an effect: "
+        "there it is one of the branch's neurons, whatever the latents add.\n")
 
 
 def main_rival(branch):

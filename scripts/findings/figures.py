@@ -56,13 +56,16 @@ class Scale:
 
 
 def forest(title, axis, null, panels, logarithm=False):
-    """panels: [(name, [(row, {branch: Effect or None})])]; all panels have the same rows. Returns SVG text."""
+    """panels: [(name, [(row, {branch: Effect or None})])]; all panels have the same rows, those without any effect are
+    left out. Returns SVG text."""
+    panels = [(name, rows) for name, rows in panels if any(any(row.values()) for _, row in rows)]
     effects = [e for _, rows in panels for _, row in rows for e in row.values() if e]
     if not effects:
         return None
     scale = Scale([v for e in effects for v in (e.value, e.low, e.high)], null, logarithm)
     rows = [name for name, _ in panels[0][1]]
-    width, height = LABELS + PANEL * len(panels) + 10, TOP + ROW * len(rows) + BOTTOM
+    width = max(LABELS + PANEL * len(panels), 8 * len(title)) + 10  # 8: of a bold letter
+    height = TOP + ROW * len(rows) + BOTTOM
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" role="img" font-family="sans-serif" font-size="12">',

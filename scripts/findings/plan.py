@@ -16,8 +16,10 @@ class Settings:
     layers: tuple = ("mixed4a", "mixed4b", "mixed4c", "mixed4d", "mixed4e")
     ks: tuple = (4, 8, 16, 32)
     full_ks: tuple = (32, )
-    match_ks: tuple = (8, 32)
-    second_seed: tuple = ("mixed4b", "mixed4d")
+    full_concepts: tuple = ("animal", "dog", "bird")  # of all images; colour would cost a second pass over them
+    photos_ks: tuple = (8, 32)  # of a second training, on the photos alone
+    match_ks: tuple = (4, 8, 16, 32)
+    second_seed: tuple = ("mixed4b", "mixed4d")  # trained again at the largest of match_ks
     tokens: int = 460_800
     positions: int = 32  # of an image: 460,800 tokens come from 14,400 images
     batch: int = 1024
@@ -31,11 +33,14 @@ class Settings:
         return [tap for layer in self.layers for tap in (layer, *(f"{layer}.{b}" for b in BRANCHES))]
 
     def has_more_than_photos(self):
-        """Whether anything is analysed over more images than the photos."""
-        return bool(self.photos) and self.photos != self.images and bool(self.full_ks)
+        """Whether the autoencoders train on more images than the photos."""
+        return bool(self.photos) and self.photos != self.images
 
     def pairs(self):
         return list(zip(self.layers, self.layers[1:]))
+
+    def has_joined(self):
+        return len(self.layers) > 1 and self.joined_expansion > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +49,6 @@ class Step:
     name: str
     arguments: tuple
     run: pathlib.Path | None = None  # of a training step: the folder that it makes
-    about: str = ""  # a line for the page
 
 
 def run_folder(settings, name):
@@ -60,91 +64,128 @@ def out_folder(settings, name):
     return settings.work / "results" / name
 
 
-def training_step(settings, name, taps, images, extra, about):
+PHOTOS, ALL_IMAGES, PHOTOS_ALONE = "photos", "photos and shards", "photos, trained on photos alone"
+
+
+def looks(settings):
+    """What `branches` looks at: {which images: {k: folder of the results}}."""
+    found = {PHOTOS: {k: f"branches-k{k}" for k in settings.ks}}
+    if settings.has_more_than_photos():
+        found[ALL_IMAGES] = {k: f"branches-all-k{k}" for k in settings.full_ks}
+        found[PHOTOS_ALONE] = {k: f"branches-photos-k{k}" for k in settings.photos_ks}
+    return {images: steps for images, steps in found.items() if steps}
+
+
+def training(settings, name, taps, images, *extra):
     folder = run_folder(settings, name)
     arguments = ("train", str(settings.model), *map(str, images), "--tap", ",".join(taps), *extra, "--batch",
                  str(settings.batch), "--holdout",
                  str(settings.holdout), "--buffer-tokens", "65536", "--max-memory", "6GiB", "--threads",
                  str(settings.threads), "--checkpoint-every", "15min", "--no-progress", "--out", str(folder))
-    return Step(f"train-{name}", arguments, run=folder, about=about)
+    return Step(f"train-{name}", arguments, run=folder)
 
 
-def training(settings):
-    """Autoencoders of every layer and branch at every k from one pass; a second seed; the joined layers, which are
-    wide, on the photos only."""
-    def sweep(ks):
-        return "--sweep", "k=" + ",".join(map(str, ks))
-
-    sampled = ("--tokens", str(settings.tokens), "--positions-per-image", str(settings.positions))
-    steps = [
-        training_step(settings, "layers", settings.taps(), settings.images,
-                      (*sampled, *sweep(settings.ks), "--seed", "0"),
-                      "the whole of each layer and its four branches")
-    ]
-    if settings.second_seed and settings.match_ks:
-        steps.append(
-            training_step(settings, "second", settings.second_seed, settings.images,
-                          (*sampled, *sweep(settings.match_ks), "--seed", "1"), "a second seed"))
-    if has_joined(settings):
-        extra = ("--epochs", "1", "--k", str(settings.ks[-1]), "--expansion", str(settings.joined_expansion),
-                 "--seed", "0")
-        steps.append(
-            training_step(settings, "joined", ("+".join(settings.layers), ), settings.photos or settings.images,
-                          extra, "all layers joined into one autoencoder, on the photos only"))
-    return steps
+def sampled(settings):
+    return "--tokens", str(settings.tokens), "--positions-per-image", str(settings.positions)
 
 
-def has_joined(settings):
-    return len(settings.layers) > 1 and settings.joined_expansion > 0
+def train_layers(settings):
+    """Autoencoders of every layer and branch at every k from one pass."""
+    ks = "k=" + ",".join(map(str, settings.ks))
+    return training(settings, "layers", settings.taps(), settings.images, *sampled(settings), "--sweep", ks,
+                    "--seed", "0")
 
 
-def held_out(settings):
-    return [
-        Step(f"eval-k{k}", ("eval", str(member(settings, "layers", k)), "--tap", ",".join(
-            settings.layers), "--out", str(out_folder(settings, f"eval-k{k}")), *common(settings), "--json"),
-             about="reconstruction, and the network run on from it, over the held-out images") for k in settings.ks
-    ]
+def photos_alone(settings, k):
+    """The same on the photos alone, as many tokens, and its analysis: what an autoencoder finds depends on what it
+    was shown. A run a k, so that the largest k can come first."""
+    train = training(settings, f"photos-k{k}", settings.taps(), settings.photos, *sampled(settings), "--k", str(k),
+                     "--seed", "0")
+    return [train, branches(settings, f"branches-photos-k{k}", train.run, settings.photos)]
+
+
+def second_seed(settings):
+    """Whether a layer's latents come back from another seed: the most that C5 could find."""
+    if not settings.second_seed or not settings.match_ks:
+        return []
+    k = settings.match_ks[-1]
+    pairs = ",".join(f"{tap}:{tap}" for tap in settings.second_seed)
+    train = training(settings, "second", settings.second_seed, settings.images, *sampled(settings), "--k", str(k),
+                     "--seed", "1")
+    return [train, match(settings, f"seeds-k{k}", (member(settings, "layers", k), train.run), "--tap-pairs", pairs)]
+
+
+def joined(settings):
+    """All layers as one autoencoder, which is wide: on the photos only."""
+    if not settings.has_joined():
+        return []
+    train = training(settings, "joined", ("+".join(settings.layers), ), settings.photos
+                     or settings.images, "--epochs", "1", "--k", str(settings.ks[-1]), "--expansion",
+                     str(settings.joined_expansion), "--seed", "0")
+    return [train, match(settings, "joined", (train.run, ))]
+
+
+def evaluation(settings, k):
+    """Reconstruction, and the network run on from it, over the held-out images."""
+    name = f"eval-k{k}"
+    return Step(name, ("eval", str(member(settings, "layers", k)), "--tap", ",".join(
+        settings.layers), "--out", str(out_folder(settings, name)), *common(settings), "--json"))
 
 
 def common(settings):
     return "--threads", str(settings.threads), "--no-progress"
 
 
-def analysis(settings):
-    """branches of every tap at every k over the photos, and of the single branches over all images at full_ks;
-    matches of neighbouring layers and of two seeds; the joined layers."""
-    photos = tuple(map(str, settings.photos or settings.images))
-    everything = tuple(map(str, settings.images))
-    steps = []
-
-    def add(name, command, runs, images, *extra):
-        steps.append(analysis_step(settings, name, (command, *map(str, runs), *extra), images))
-
-    asked = ("--no-causal", "--max-memory", "4GiB", "--concepts")  # what no claim asks would cost passes
-    for k in settings.ks:
-        add(f"branches-k{k}", "branches", (member(settings, "layers", k), ), photos, *asked,
-            "animal,dog,bird,colour")
-    for k in settings.match_ks:
-        run = member(settings, "layers", k)
-        if settings.pairs():
-            pairs = ",".join(f"{a}:{b}" for a, b in settings.pairs())
-            add(f"match-k{k}", "match", (run, ), photos, "--tap-pairs", pairs)
-        if settings.second_seed:
-            pairs = ",".join(f"{tap}:{tap}" for tap in settings.second_seed)
-            add(f"seeds-k{k}", "match", (run, member(settings, "second", k)), photos, "--tap-pairs", pairs)
-    if has_joined(settings):
-        add("joined", "match", (run_folder(settings, "joined"), ), photos)
-    for k in settings.full_ks if settings.has_more_than_photos() else ():
-        own = ",".join(tap for tap in settings.taps() if "." in tap)
-        add(f"branches-all-k{k}", "branches", (member(settings, "layers", k), ), everything, "--tap", own,
-            "--no-causal", "--max-memory", "16GiB", "--concepts", "animal,dog,bird")
-    return steps
+def over_photos(settings, k):
+    return branches(settings, f"branches-k{k}", member(settings, "layers", k), settings.photos or settings.images)
 
 
-def analysis_step(settings, name, words, images):
-    return Step(name, (*words, "--images", ",".join(images), "--out", str(out_folder(
+def over_all_images(settings, k):
+    """Every tap from the same forward passes, of which each takes minutes."""
+    return branches(settings,
+                    f"branches-all-k{k}",
+                    member(settings, "layers", k),
+                    settings.images,
+                    concepts=settings.full_concepts,
+                    memory="16GiB")
+
+
+def branches(settings, name, run, images, concepts=("animal", "dog", "bird", "colour"), memory="4GiB"):
+    """Without what no claim asks for, which would cost passes."""
+    return analysis(settings, name, images, "branches", str(run), "--no-causal", "--max-memory", memory,
+                    "--concepts", ",".join(concepts))
+
+
+def match(settings, name, runs, *extra):
+    return analysis(settings, name, settings.photos or settings.images, "match", *map(str, runs), *extra)
+
+
+def neighbours(settings, k):
+    pairs = ",".join(f"{a}:{b}" for a, b in settings.pairs())
+    return [match(settings, f"match-k{k}",
+                  (member(settings, "layers", k), ), "--tap-pairs", pairs)] if pairs else []
+
+
+def analysis(settings, name, images, *words):
+    return Step(name, (*words, "--images", ",".join(map(str, images)), "--out", str(out_folder(
         settings, name)), "--seed", "0", "--rounds", str(settings.rounds), *common(settings)))
 
 
 def all_steps(settings):
-    return [*training(settings), *held_out(settings), *analysis(settings)]
+    """In the order of what they give the page, so that it says much before all are done: the largest k first, which
+    is the paper's; what takes longest last."""
+    ks, match_ks = settings.ks[::-1], settings.match_ks[::-1]
+    more = settings.has_more_than_photos()
+    steps = [train_layers(settings), over_photos(settings, ks[0]), evaluation(settings, ks[0])]
+    for k in settings.photos_ks[::-1] if more else ():
+        steps += photos_alone(settings, k)
+    for k in match_ks[:1]:
+        steps += neighbours(settings, k)
+    for k in ks[1:]:
+        steps += [over_photos(settings, k), evaluation(settings, k)]
+    for k in match_ks[1:]:
+        steps += neighbours(settings, k)
+    steps += [*second_seed(settings), *joined(settings)]
+    for k in settings.full_ks[::-1] if more else ():
+        steps.append(over_all_images(settings, k))
+    return steps

@@ -43,6 +43,7 @@ def once_a_neuron(latents, limit=0.9):
 
 class Branches:
     """One tap's branches.json. Of its latents only what the page needs is kept: the files are large."""
+
     def __init__(self, document):
         self.document = {name: value for name, value in document.items() if name not in ("latents", "tests")}
         self.live = [(latent.get("density")
@@ -95,6 +96,7 @@ def without_pairs(document):
 
 class Results:
     """Reads results when they are asked for, each file once."""
+
     def __init__(self, settings):
         self.settings = settings
         self.read = {}
@@ -153,6 +155,10 @@ class Results:
             if entry.get("tap") == tap and entry.get("k", k) == k:
                 return entry
         return self.json(plan.member(self.settings, "layers", k) / tap / "eval.json") or {}
+
+    def own_evaluation(self, run, tap):
+        """What a training run wrote of itself; {} when there is nothing."""
+        return self.json(plan.run_folder(self.settings, run) / tap / "eval.json") or {}
 
     def run(self, name="layers"):
         return self.json(plan.run_folder(self.settings, name) / "run.json") or {}

@@ -32,6 +32,11 @@ These rules were fixed before any result on this page was known. A trial with 10
 places: at first any effect of a random dictionary made a cell void, but directions that read more from a branch
 follow what the branch follows, so that now a feature has to exceed them; C5 got the two tests that do not ask
 which branch has the largest share; and "at least one" layer became "more than half" (of 4 or 5 layers the same).
+
+What was added after a first page was known, on 2026-11-30, is more of the same tests, by the same rules: whole layers
+over all images, which had been left out for their time; the training on the photos alone, since on that first page most
+of what the autoencoders had seen were enlarged small images, while one autoencoder of mixed4c trained on the photos
+alone had put animals into 5x5; and C5 at k = 4 and 16, where it had been asked at 8 and 32.
 """
 
 FOR, AGAINST, NEITHER, VOID, OPEN = "for", "against", "neither", "void", "open"

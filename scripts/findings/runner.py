@@ -85,7 +85,7 @@ def outdated(settings, step):
     made = marker(settings, step).stat().st_mtime_ns
     runs = (settings.work / "runs").glob("*/run.json")
     return any(run.stat().st_mtime_ns > made for run in runs if any(
-        argument.startswith(str(run.parent)) for argument in step.arguments))
+        pathlib.PurePath(argument).is_relative_to(run.parent) for argument in step.arguments))
 
 
 def arguments_to_run(step):

@@ -6,8 +6,7 @@ from findings.tables import MISSING, figure, percent, table, with_interval
 
 
 def training(results):
-    rows = []
-    settings = results.settings
+    rows, settings = [], results.settings
     for k in settings.ks:
         for tap in settings.taps():
             if "." in tap and k not in (settings.ks[0], settings.ks[-1]):
@@ -18,67 +17,89 @@ def training(results):
             recovered = [
                 figure((spliced.get(f"recovered_against_{name}") or {}).get("loss")) for name in ("zero", "mean")
             ]
-            rows.append((tap, k, figure(found.get("fvu")), percent(found.get("dead")), figure(found.get("l0")),
-                         " / ".join(top1) if spliced else MISSING, *recovered))
-    return (
+            rows.append((tap, k, *reconstruction(found), " / ".join(top1) if spliced else MISSING, *recovered))
+    text = (
         "## Training\n\nHeld-out images. FVU: share of the variance that is not reconstructed; dead: latents that "
         "never fire there; top-1: of the network as it is / with the layer replaced by its reconstruction; loss "
         "recovered: of the cross-entropy that is lost when the layer is replaced by zero (by its mean), what the "
         "reconstruction gives back. For single branches the smallest and the largest k.\n\n" + table(
             ("tap", ">k", ">FVU", ">dead", ">L0", ">top-1", ">loss recovered, zero", ">mean"), rows))
+    return text + photos_alone(results)
+
+
+def reconstruction(found):
+    return figure(found.get("fvu")), percent(found.get("dead")), figure(found.get("l0"))
+
+
+def photos_alone(results):
+    """The second training, as the training itself measured it."""
+    settings = results.settings
+    rows = [(tap, k, *reconstruction(found)) for k in settings.photos_ks for tap in settings.taps()
+            if (found := results.own_evaluation(f"photos-k{k}", tap))]
+    if not rows or not settings.has_more_than_photos():
+        return ""
+    return (
+        "\n### Trained on the photos alone\n\nAs many tokens from few photos, each seen many times; other photos "
+        "are held out than above, and few, so that \"dead\" says less.\n\n" + table(
+            ("tap", ">k", ">FVU", ">dead", ">L0"), rows))
 
 
 def other_concepts(results):
     """Whole layers, largest k: every concept and branch, the layers as one."""
-    settings = results.settings
-    k = settings.ks[-1]
-    found = [results.branches(f"branches-k{k}", layer) for layer in settings.layers]
-    found = [one for one in found if one]
-    concepts = list(dict.fromkeys(name for one in found for name in one.concepts()))
-    if not concepts:
+    settings, rows = results.settings, []
+    for images, steps in plan.looks(settings).items():
+        k = max(steps)
+        found = [results.branches(steps[k], layer) for layer in settings.layers]
+        found = [one for one in found if one]
+        concepts = list(dict.fromkeys(name for one in found for name in one.concepts()))
+        rows += [(images, k, name, *(with_interval(statistics.pooled([one.test(name, branch) for one in found]), 2)
+                                     for branch in plan.BRANCHES)) for name in concepts]
+    if not rows:
         return ""
-    rows = [(name, *(with_interval(statistics.pooled([one.test(name, branch) for one in found]), 2)
-                     for branch in plan.BRANCHES)) for name in concepts]
     return (
-        f"## Every concept and branch\n\nWhole layers, k = {k}: AUROC of the branch's share for being a feature of "
+        "## Every concept and branch\n\nWhole layers, largest k: AUROC of the branch's share for being a feature of "
         "the concept, the layers as one. Nothing was chosen after the fact: these are all that were computed.\n\n" +
-        table(("concept", *(f">{branch}" for branch in plan.BRANCHES)), rows))
+        table(("images", ">k", "concept", *(f">{branch}" for branch in plan.BRANCHES)), rows))
 
 
 def neurons(results):
-    settings = results.settings
-    rows, flagged = [], []
+    settings, rows, flagged = results.settings, [], []
+    looked = plan.looks(settings)
+    columns = [(f"k = {k}", step) for k, step in looked[plan.PHOTOS].items()]
+    columns += [(f"k = {k}, photos alone", step) for k, step in looked.get(plan.PHOTOS_ALONE, {}).items()]
     for tap in settings.taps():
-        shares = [results.branches(f"branches-k{k}", tap) for k in settings.ks]
-        values = [one.neuron_share() if one else None for one in shares]
+        found = [results.branches(step, tap) for _, step in columns]
+        values = [one.neuron_share() if one else None for one in found]
         if any(value is not None for value in values):
             rows.append((tap, *(percent(value) for value in values)))
-        flagged += [
-            f"{tap} at k = {k}" for k, value in zip(settings.ks, values) if value is not None and value > 0.5
-        ]
+        flagged += [f"{tap} at {name}" for (name, _), value in zip(columns, values) if (value or 0) > 0.5]
     if not rows:
         return ""
     said = (
-        f"More than half are, so results there are about neurons as much as about latents: {', '.join(flagged)}."
+        f"More than half are, so results there are about neurons as much as about latents: {'; '.join(flagged)}."
         if flagged else "Nowhere are more than half, so what stands above is about latents.")
     return (
         "## Latents or neurons\n\nShare of latents whose decoder lies within cosine 0.9 of one channel, by k. " +
-        said + "\n\n" + table(("tap", *(f">k = {k}" for k in settings.ks)), rows))
+        said + "\n\n" + table(("tap", *(f">{name}" for name, _ in columns)), rows))
 
 
-def limits(settings):
-    looked = "Only the photos were analysed, while most of what the autoencoders were trained on are the small images"
-    if settings.has_more_than_photos():
-        looked = "Only for the autoencoders of single branches were the small images analysed as well"
+def limits(measured):
+    """measured: those of plan.looks() of which anything was."""
+    looked = "the small images trained but were not analysed"
+    if plan.ALL_IMAGES in measured:
+        looked = "the small images were analysed at the largest k only"
+    if plan.PHOTOS_ALONE in measured:
+        looked += (", and the autoencoders that trained on the photos alone saw each of them many times and are "
+                   "analysed on those they trained on")
     text = (
         "The thousand photos have one image of each class and the twenty thousand others are 64 pixels wide, "
         "enlarged, of 200 classes: enough to tell latents that follow a wide group such as animals from those "
-        "that do not, at every layer and branch, but a latent for one breed or one texture has a handful of "
+        "that do not, at every layer and branch, but a latent for one breed or one texture has a handful of sharp "
         "images at most, so what is called an animal feature here is a latent that prefers animals on the whole, "
-        f"not one that was seen to show an animal. {looked}; enlarged photos hold no fine detail, so features of "
-        "fur, eyes or small patterns may be missing from these autoencoders or counted in the wrong place, and "
-        "training saw a small part of the tokens that the paper's did: what we do not find may be there with more "
-        "and sharper photos. All of it is correlation on photos of one collection in one trained network: animals "
-        "come with grass, fur colours and centred poses, latents of one autoencoder are not independent of each "
-        "other, and nothing here shows that a branch causes what its features respond to.")
+        "not one that was seen to show an animal. Enlarged photos hold no fine detail, so features of fur, eyes or "
+        "small patterns may be missing from the autoencoders that mostly trained on them, or counted in the wrong "
+        f"place; {looked}; and training saw a small part of the tokens that the paper's did: what we do not find "
+        "may be there with more and sharper photos. All of it is correlation on photos of one collection in one "
+        "trained network: animals come with grass, fur colours and centred poses, latents of one autoencoder are "
+        "not independent of each other, and nothing here shows that a branch causes what its features respond to.")
     return "## What these photos can and cannot show\n\n" + textwrap.fill(text, 120) + "\n"

@@ -2,8 +2,10 @@
 import io
 import itertools
 import contextlib
+import dataclasses
 import json
 import math
+import os
 import pathlib
 import sys
 import tempfile
@@ -24,6 +26,7 @@ BERKELEY = [(512, 313, 89, 19), (353, 207, 17, 8), (120, 205, 202, 391), (138, 2
 
 
 class Statistics(unittest.TestCase):
+
     def test_common_odds_ratio(self):
         """What R's mantelhaen.test(UCBAdmissions, correct = FALSE) says."""
         effect = statistics.mantel_haenszel(BERKELEY)
@@ -37,6 +40,8 @@ class Statistics(unittest.TestCase):
         effect = statistics.mantel_haenszel([(0, 20, 10, 10)])
         self.assertLess(effect.high, 1)
         self.assertAlmostEqual(effect.value, 0.5 * 10.5 / (20.5 * 10.5))
+        self.assertLess(effect.low, effect.value)
+        self.assertLess(effect.value, effect.high)
         self.assertIsNone(statistics.mantel_haenszel([(0, 5, 0, 7)]))
 
     def test_density_matching_undoes_a_difference_of_density(self):
@@ -90,6 +95,7 @@ class Statistics(unittest.TestCase):
         self.assertAlmostEqual(effect.value, 0.6)
         self.assertAlmostEqual(effect.high - effect.low, 0.1)  # 0.2 / sqrt(4)
         self.assertEqual(effect.n, 40)
+        self.assertAlmostEqual(effect.p, math.erfc(0.1 / (0.05 / statistics.Z95) / math.sqrt(2)))
         unlike = statistics.pooled([Effect(0.2, 0.19, 0.21), Effect(0.8, 0.79, 0.81)])
         self.assertGreater(unlike.high - unlike.low, 0.5)  # the spread between layers counts
         ratios = statistics.pooled([Effect(2, 1, 4, null=1), Effect(0.5, 0.25, 1, null=1)], logarithm=True)
@@ -112,6 +118,7 @@ class Rules(unittest.TestCase):
         self.assertEqual(judge(self.good, rivals, [], self.none), rules.FOR)
         self.assertEqual(judge(self.low, rivals, [], self.none), rules.AGAINST)
         self.assertEqual(judge(self.none, rivals), rules.NEITHER)
+        self.assertEqual(judge(Effect(0.3, 0.25, 0.35, q=0.06, null=0.5)), rules.NEITHER)  # lower, not significant
         self.assertEqual(judge(Effect(0.7, 0.65, 0.75, q=0.06, null=0.5)), rules.NEITHER)  # not significant
         self.assertEqual(judge(Effect(0.7, 0.45, 0.95, q=0.01, null=0.5)), rules.NEITHER)  # interval holds the null
         self.assertEqual(judge(self.good, [Effect(0.71, null=0.5)]), rules.NEITHER)  # a rival is ahead
@@ -121,7 +128,9 @@ class Rules(unittest.TestCase):
         self.assertEqual(judge(self.good, control=self.good), rules.VOID)
         self.assertEqual(judge(self.good, control=self.none), rules.FOR)
         slight = Effect(0.55, 0.53, 0.57, q=0.001, null=0.5)
+        above, below = Effect(0.63, 0.6, 0.66, q=0.01, null=0.5), Effect(0.37, 0.34, 0.4, q=0.01, null=0.5)
         for effect, yardstick, says in ((self.good, self.good, rules.VOID), (self.good, slight, rules.FOR),
+                                        (self.good, above, rules.VOID), (self.low, below, rules.VOID),
                                         (self.good, self.low, rules.FOR), (self.low, self.low, rules.VOID),
                                         (self.low, self.good, rules.AGAINST), (self.none, self.good,
                                                                                rules.NEITHER)):
@@ -155,22 +164,32 @@ class Rules(unittest.TestCase):
 
 
 class Page(unittest.TestCase):
+
     def setUp(self):
         self.top = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.settings = plan.Settings(self.top / "branchsae",
                                       self.top / "m.onnx", (self.top / "photos", self.top / "x.tar"),
                                       self.top / "work", (self.top / "photos", ),
-                                      ks=(8, 32))
+                                      ks=(8, 32),
+                                      match_ks=(8, 32))
+
+    def look(self, folder, k, whole=None, animals=None, layers=None, **more):
+        """Results of one call of `branches`. whole: of branches() for whole layers; animals: {branch: share of
+        features}."""
+        for tap in self.settings.taps():
+            layer, _, branch = tap.partition(".")
+            document = (invented.branches(tap, k, animals=(animals or {}).get(branch, 0.2), **more)
+                        if branch else invented.branches(tap, k, **(whole or {}), **more))
+            if layers is None or layer in layers:
+                invented.write(self.settings.work / "results" / folder / tap / "branches.json", document)
 
     def fill(self, whole=None, animals=None, odds=4.0, p=1e-6, same=60, ks=None, random_pairs=False, **more):
-        """Results of all steps. whole: of branches() for whole layers; animals: {branch: share of features}."""
-        animals = animals or {}
+        """Results of all steps, on all images alike."""
+        for images, folders in plan.looks(self.settings).items():
+            for k, folder in folders.items():
+                if k in (ks or folders):
+                    self.look(folder, k, whole, animals, **more)
         for k in ks or self.settings.ks:
-            for tap in self.settings.taps():
-                layer, _, branch = tap.partition(".")
-                document = (invented.branches(tap, k, animals=animals.get(branch, 0.2))
-                            if branch else invented.branches(tap, k, **(whole or {}), **more))
-                invented.write(self.settings.work / f"results/branches-k{k}" / tap / "branches.json", document)
             invented.write(self.settings.work / f"results/eval-k{k}.json",
                            {"evaluations": [invented.evaluation(tap, k) for tap in self.settings.taps()]})
         for k in self.settings.match_ks:
@@ -182,7 +201,13 @@ class Page(unittest.TestCase):
                 path.write_text(invented.pairs_csv(share))
         invented.write(self.settings.work / "results/joined/all/match.json",
                        invented.joined(self.settings.pairs(), odds, p, same))
-        invented.training_run(self.settings.work / "runs/layers", {})
+        for run in ("layers", "photos-k8", "photos-k32"):
+            invented.training_run(self.settings.work / "runs" / run, {})
+        invented.write(self.settings.work / "runs/photos-k32/mixed4c.5x5/eval.json", {
+            "fvu": 0.125,
+            "dead": 0.5,
+            "l0": 31.5
+        })
 
     def text(self):
         path = self.top / "docs/findings.md"
@@ -195,6 +220,13 @@ class Page(unittest.TestCase):
     def verdict(self, text, claim):
         line = next(line for line in text.splitlines() if line.startswith(f"- **{claim}**"))
         return line.rsplit("**", 2)[1]
+
+    def row(self, text, claim, *words):
+        """Cells of the one line of the claims' table that begins with all of these words."""
+        rows = [line.split(" | ") for line in text.splitlines() if line.startswith(f"| **{claim}** |")]
+        found = [row for row in rows if row[1].startswith(words)]
+        self.assertEqual(len(found), 1, (claim, words))
+        return found[0]
 
     def test_nothing_is_there(self):
         text = self.text()
@@ -210,9 +242,80 @@ class Page(unittest.TestCase):
         self.assertEqual(self.verdict(text, "C4"), rules.MIXED)  # whole layers for it, the branches' own against it
         self.assertIn("0.70 [0.68, 0.72]", text)
         self.assertIn("commit 123", text)
-        self.assertIn("--out docs/findings.md --k 8,32\n", text)
+        self.assertIn("--out docs/findings.md --k 8,32 --match-k 8,32\n", text)
         self.assertIn("| mixed4c | 32 | 0.250 | 3.0 % | 32.0 | 70.0 % / 65.0 % | 0.980 | 0.970 |", text)
-        self.assertEqual(len(list((self.top / "docs/findings").glob("*.svg"))), 5)
+        self.assertIn("| mixed4c.5x5 | 32 | 0.125 | 50.0 % | 31.5 |", text)  # trained on the photos alone
+        self.assertIn("Every cell of the claims was measured.", text)
+        self.assertIn("| trained on photos alone | k = 8: 10,240 tokens a tap of 21,000 images;", text)
+        self.assertEqual(len(list((self.top / "docs/findings").glob("*.svg"))), 11)
+
+    def test_each_row_has_its_own_results(self):
+        """Of photos for, of all images against, and nothing by those that trained on the photos alone."""
+        self.fill()
+        for k in (8, 32):
+            self.look(f"branches-k{k}", k, {"prefers": {"animal": "5x5"}}, {"5x5": 0.6})
+        self.look("branches-all-k32", 32, {"against": {"animal": "5x5"}}, {"5x5": 0.02})
+        text = self.text()
+        for images, verdict, cells in ((plan.PHOTOS, rules.SUPPORTED, "8: 5 / 0 of 5; 32: 5 / 0 of 5"),
+                                       (plan.ALL_IMAGES, rules.CONTRADICTED, "32: 0 / 5 of 5"),
+                                       (plan.PHOTOS_ALONE, rules.NOT_SUPPORTED, "8: 0 / 0 of 5; 32: 0 / 0 of 5")):
+            for test in ("latents of whole layers", "autoencoders of single branches"):
+                row = self.row(text, "C1", f"{test}, {images}:")
+                self.assertEqual(row[-2:], [cells, f"**{verdict}** |"])
+        self.assertEqual(self.verdict(text, "C1"), rules.MIXED)
+        rows = [line.split(" | ") for line in text.split("## C1")[1].split("## C4")[0].splitlines()]
+        self.assertIn(
+            ["| mixed4e", "32", "0.70 [0.68, 0.72] for", "0.30 [0.28, 0.32] against", "0.50 [0.48, 0.52] neither"],
+            [row[:5] for row in rows])
+        self.assertIn(["| mixed4e", "8", "0.70 [0.68, 0.72] for", "–", "0.50 [0.48, 0.52] neither"],
+                      [row[:5] for row in rows])
+
+    def test_controls_stand_beside_the_claims(self):
+        self.fill({"prefers": {"animal": "5x5"}, "random_passes": True}, {"5x5": 0.6})
+        self.look("branches-k8", 8)
+        text = self.text()
+        self.assertIn("random dictionary: 0.70 [0.69, 0.71]; single channels: 0.50 [0.49, 0.51]; 1x1: 0.50 [",
+                      self.row(text, "C1", f"latents of whole layers, {plan.PHOTOS}:")[4])
+        self.assertRegex(
+            self.row(text, "C1", f"autoencoders of single branches, {plan.PHOTOS}:")[4],
+            r"^against 1x1: .*; against 3x3: .*; against pool: ")
+        self.assertEqual(
+            self.row(text, "C5", "pairs of latents of neighbouring layers, each other's best by correlation")[4],
+            "latents: 240 pairs of one branch, 160 when exchanged; "
+            "random dictionary: 160 pairs of one branch, 160 when exchanged")
+
+    def test_what_was_not_measured_is_said(self):
+        self.look("branches-k32", 32, {"prefers": {"animal": "5x5"}}, {"5x5": 0.6})
+        self.look("branches-all-k32", 32, layers=("mixed4a", "mixed4c"))
+        text = self.text()
+        said = text.split("### Not measured")[1].split("##")[0]
+        for line in (
+                "C1, latents of whole layers, photos: share of the decoder in 5x5, those of animal against the "
+                "others: k = 8\n", "photos and shards: share of animal latents in 5x5 against the other three, "
+                "matched by firing density: k = 32 (mixed4b; mixed4d; mixed4e)\n",
+                "C5, the same pairs: both most enriched in 5x5?: k = 8, k = 32\n"):
+            self.assertIn(line, said)
+        self.assertIn("colour (C4) of the shards", said)
+        self.assertIn("the small images were analysed", text.replace("\n", " "))
+        self.assertNotIn("saw each of them many times", text.replace("\n", " "))
+
+    def test_colour_of_all_images(self):
+        self.settings = dataclasses.replace(self.settings, full_concepts=("animal", "colour"))
+        self.fill({"prefers": {"colour": "1x1"}})
+        text = self.text()
+        self.assertIn("32: 5 / 0 of 5", self.row(text, "C4", f"latents of whole layers, {plan.ALL_IMAGES}:"))
+        self.assertNotIn("colour (C4) of the shards", text)
+        self.assertIn("--full-concepts animal,colour", text)
+
+    def test_photos_only(self):
+        """Nothing but photos trains: there is no second training and nothing else to look at."""
+        self.settings = dataclasses.replace(self.settings, images=self.settings.photos)
+        self.fill()
+        text = self.text()
+        self.assertNotIn(plan.PHOTOS_ALONE, text)
+        self.assertNotIn("### Does it depend on the images?", text)
+        self.assertNotIn("Not asked at all", text)
+        self.assertFalse([step.name for step in plan.all_steps(self.settings) if "photos" in step.name])
 
     def test_the_opposite_of_the_claims(self):
         self.fill({"against": {"animal": "5x5", "colour": "1x1"}}, {"5x5": 0.02, "1x1": 0.02}, odds=0.2, same=20)
@@ -229,6 +332,27 @@ class Page(unittest.TestCase):
     def test_another_branch_is_ahead(self):
         self.fill({"prefers": {"animal": "3x3", "colour": "pool"}}, {"5x5": 0.5, "3x3": 0.8})
         self.assertEqual(self.verdict(self.text(), "C1"), rules.NOT_SUPPORTED)
+
+    def test_every_rival_has_to_be_beaten(self):
+        """Two ways to be beaten by one branch of three: a larger effect of its own, or a lead that is no lead."""
+        for branch, name, changed in (("3x3", "auroc", {
+                "value": 0.75,
+                "low": 0.71,
+                "high": 0.79
+        }), ("5x5", "5x5 against pool", {
+                "p": 0.4
+        })):
+            self.fill()
+            for path in self.settings.work.glob("results/branches-k*/mixed4?/branches.json"):
+                document = invented.branches(path.parent.name, 8, {"animal": "5x5"})
+                for test in document["tests"]:
+                    if [test[of] for of in ("concept", "branch", "subject", "test")
+                        ] == ["animal", branch, "latents", name]:
+                        test |= changed
+                path.write_text(json.dumps(document))
+            row = self.row(self.text(), "C1", f"latents of whole layers, {plan.PHOTOS}:")
+            self.assertEqual(row[2], "AUROC 0.700 [0.691, 0.709]")
+            self.assertEqual(row[-2], "8: 0 / 0 of 5; 32: 0 / 0 of 5", name)
 
     def test_a_random_dictionary_passes_as_well(self):
         self.fill({"prefers": {"animal": "5x5"}, "random_passes": True})
@@ -248,6 +372,11 @@ class Page(unittest.TestCase):
         entry = invented.agreement(5.0, 1.0, 60)[2] | {"in_branch": [[0, 0], [3, 97]]}
         self.assertIsNone(claims.odds_of(entry))
         self.assertIsNotNone(claims.odds_of(entry | {"in_branch": [[0, 1], [3, 96]]}))
+
+    def test_pairs_of_one_branch_beyond_exchange(self):
+        entry = {"same_branch": 60, "expected_same": 45.5, "permutation_p": 0.01, "pairs": 100}
+        self.assertEqual(claims.excess(entry), Effect(14.5, 14.5, 14.5, 0.01, n=100))
+        self.assertIsNone(claims.excess(None))
 
     def test_pairs_of_a_random_dictionary_share_branches_too(self):
         self.fill(random_pairs=True)
@@ -276,9 +405,42 @@ class Page(unittest.TestCase):
                 "animal": True
             }
         }
-        found = Branches({"latents": copies + [other], "concepts": {"animal": {}}})
+        dead = {"id": 4, "live": False, "density": 0.0, "concepts": {"animal": True}}
+        found = Branches({"latents": [*copies, other, dead], "concepts": {"animal": {}}})
         self.assertEqual(sorted(found.marked("animal")), [(0.2, True), (0.5, True)])
         self.assertIsNone(found.marked("colour"))
+
+    def test_a_comparison_that_was_written_the_other_way_round(self):
+        """The lead of a over b is that of b over a with its sign and the ends of its interval exchanged."""
+        entry = invented.test("animal", "3x3", "latents", "3x3 against 5x5", 0.2, 0.0002, half=0.0)
+        found = Branches({"tests": [entry | {"low": 0.1, "high": 0.4}]})
+        lead = found.direct("animal", "5x5", "3x3")
+        self.assertEqual((lead.value, lead.low, lead.high), (-0.2, -0.4, -0.1))
+        self.assertAlmostEqual(lead.p, 0.0004, delta=1e-6)
+        self.assertEqual(found.direct("animal", "3x3", "5x5").low, 0.1)
+        self.assertIsNone(found.direct("animal", "5x5", "1x1"))
+
+    def test_q_is_over_all_that_a_row_names(self):
+        """Benjamini and Hochberg over the layers, k and branches, or rivals; over the 8 pairs of layers and k."""
+        self.fill({"prefers": {"animal": "5x5"}}, {"5x5": 0.25})
+        invented.write(self.settings.work / "results/match-k32/mixed4a.mixed4b/match.json",
+                       invented.match("mixed4a", "mixed4b", p=0.04))
+        results = Results(self.settings)
+        question = claims.Question("C1", "", "animal", "5x5", plan.looks(self.settings)[plan.PHOTOS], "photos")
+        whole, own = claims.whole_layers(results, question), claims.own_autoencoders(results, question)
+        pairs = claims.kept_branches(results)[0][0]
+        for effects, count in ((whole.effects, 40), (whole.direct, 30), (whole.control, 10), (own.odds, 40), ({
+                cell:
+                cell.effect
+                for cell in pairs.cells
+        }, 8)):
+            ps, qs = [one.p for one in effects.values()], [one.q for one in effects.values()]
+            self.assertEqual(len(ps), count)
+            self.assertEqual(qs, statistics.adjusted(ps))
+        self.assertEqual([cell.effect for cell in own.test.cells][:2],
+                         [own.odds[8, layer, ("1x1", "3x3", "pool")] for layer in ("mixed4a", "mixed4b")])
+        self.assertNotEqual([cell.effect.q for cell in whole.test.cells],
+                            [cell.effect.p for cell in whole.test.cells])
 
     def test_one_k_is_missing(self):
         self.fill({"prefers": {"animal": "5x5"}}, {"5x5": 0.6}, ks=(32, ))
@@ -313,7 +475,52 @@ class Page(unittest.TestCase):
         self.assertIn("mixed4a at k = 32", self.text().split("## Latents or neurons")[1])
 
 
+class Plan(unittest.TestCase):
+
+    def setUp(self):
+        root = pathlib.Path("/")
+        self.settings = plan.Settings(root / "branchsae", root / "m.onnx", (root / "photos", root / "x.tar"),
+                                      root / "work", (root / "photos", ))
+        self.steps = {step.name: step.arguments for step in plan.all_steps(self.settings)}
+
+    def option(self, step, flag):
+        words = self.steps[step]
+        return words[words.index(flag) + 1]
+
+    def test_what_the_page_gains_most_by_comes_first(self):
+        names = list(self.steps)
+        first = ["train-layers", "branches-k32", "eval-k32", "train-photos-k32", "branches-photos-k32"]
+        self.assertEqual(names[:5], first)
+        self.assertEqual(names[-1], "branches-all-k32")
+        self.assertLess(names.index("train-second"), names.index("seeds-k32"))
+        self.assertLess(names.index("train-joined"), names.index("joined"))
+
+    def test_all_images_in_one_pass(self):
+        step = "branches-all-k32"
+        self.assertNotIn("--tap", self.steps[step])  # all that the run has
+        self.assertEqual(self.option(step, "--images"), "/photos,/x.tar")
+        self.assertEqual(self.option(step, "--out"), "/work/results/branches-all-k32")
+        self.assertEqual(self.option(step, "--concepts"), "animal,dog,bird")
+
+    def test_training_on_the_photos_alone(self):
+        """Images and k apart it is the other training."""
+        train = self.steps["train-photos-k8"]
+        self.assertEqual(train[2:4], ("/photos", "--tap"))
+        for flag in ("--tap", "--tokens", "--positions-per-image", "--seed", "--batch", "--holdout"):
+            self.assertEqual(self.option("train-photos-k8", flag), self.option("train-layers", flag))
+        self.assertEqual(self.option("train-photos-k8", "--k"), "8")
+        look = self.steps["branches-photos-k8"]
+        self.assertEqual(look[:2], ("branches", self.option("train-photos-k8", "--out")))
+        self.assertEqual(self.option("branches-photos-k8", "--images"), "/photos")
+
+    def test_the_second_seed_is_that_of_the_largest_k(self):
+        self.assertEqual((self.option("train-second", "--k"), self.option("train-second", "--seed")), ("32", "1"))
+        self.assertEqual(self.steps["seeds-k32"][1:3],
+                         ("/work/runs/layers/sweep/k=32", self.option("train-second", "--out")))
+
+
 class Tables(unittest.TestCase):
+
     def test_figures(self):
         for value, text in ((0.01234, "0.0123"), (1.5, "1.50"), (12345, "12,345"), (0.0, "0"), (None, "–"),
                             (float("nan"), "–"), (1e-7, "1.0e-07"), (math.inf, "inf"), (0.999, "0.999")):
@@ -325,6 +532,9 @@ class Tables(unittest.TestCase):
         panels = [("k = 8", [("mixed4a", {"5x5": Effect(2.0, 2.0, 2.0, null=1)})])]
         xml.etree.ElementTree.fromstring(figures.forest("a < b", "ratio", 1.0, panels, logarithm=True))
         self.assertIsNone(figures.forest("none", "ratio", 1.0, [("k", [("row", {"5x5": None})])]))
+        drawn = figures.forest("one", "ratio", 1.0, [("k = 4", [("mixed4a", {"5x5": None})]), *panels])
+        self.assertNotIn("k = 4", drawn)
+        self.assertIn("k = 8", drawn)
 
 
 PROGRAM = """#!{python}
@@ -354,6 +564,7 @@ else:
 
 
 class Running(unittest.TestCase):
+
     def setUp(self):
         self.top = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.log = self.top / "calls"
@@ -379,7 +590,8 @@ class Running(unittest.TestCase):
                 code = command.main([
                     "--branchsae", f"{self.top}/branchsae", "--model", f"{self.top}/m.onnx", "--images",
                     f"{self.top}/photos", f"{self.top}/x.tar", "--work", f"{self.top}/work", "--out",
-                    f"{self.top}/findings.md", "--k", "8", "--match-k", "8", "--full-k", "8", *more
+                    f"{self.top}/findings.md", "--k", "8", "--match-k", "8", "--full-k", "8", "--photos-k", "8",
+                    *more
                 ])
             except SystemExit as end:
                 code = end.code
@@ -390,7 +602,7 @@ class Running(unittest.TestCase):
     def test_each_step_runs_once(self):
         code, calls, _ = self.call()
         self.assertEqual(code, 0)
-        self.assertEqual([call[0] for call in calls].count("train"), 3)
+        self.assertEqual([call[0] for call in calls].count("train"), 4)
         self.assertEqual(set(call[0] for call in calls), {"train", "eval", "branches", "match"})
         self.assertRegex((self.top / "findings.md").read_text(), r"\| eval-k8 .*commit 456")
         self.assertEqual(self.call(), (0, [], f"findings: {self.top}/findings.md\n"))
@@ -405,6 +617,17 @@ class Running(unittest.TestCase):
         _, calls, _ = self.call()
         self.assertEqual([call[:2] for call in calls if call[0] == "train"], [["train", "--resume"]] * 2)
         self.assertIn("branches", [call[0] for call in calls])  # what hangs on the training is measured anew
+
+    def test_a_run_whose_name_begins_alike(self):
+        """What reads runs/photos-k32 is no older for what happened to runs/photos-k3."""
+        settings = plan.Settings(self.top / "branchsae", self.top / "m.onnx", (), self.top / "work")
+        step = plan.Step("look", ("branches", str(settings.work / "runs/photos-k32")))
+        runner.write_text(runner.marker(settings, step), json.dumps({"arguments": list(step.arguments)}))
+        for name, outdated in (("photos-k3", False), ("photos-k32", True)):
+            invented.training_run(settings.work / "runs" / name, {})
+            later = runner.marker(settings, step).stat().st_mtime_ns + 10**9
+            os.utime(settings.work / "runs" / name / "run.json", ns=(later, later))
+            self.assertEqual(runner.outdated(settings, step), outdated)
 
     def test_a_finished_training_that_was_made_by_hand_is_taken(self):
         self.call()
@@ -441,7 +664,8 @@ class Running(unittest.TestCase):
 
     def test_wrong_usage(self):
         for more, said in ((("--k", "4,x"), "whole numbers"), (("--k", "0"), "at least 1"),
-                           (("--match-k", "5"), "[5]"), (("--second-seed", "mixed9z"), "mixed9z"),
+                           (("--match-k", "5"), "[5]"), (("--full-concepts", ","),
+                                                         "at least one"), (("--second-seed", "mixed9z"), "mixed9z"),
                            (("--steps", "eval-k9"), "there are train-layers"), (("--images", "/nowhere"),
                                                                                 "/nowhere is not there")):
             code, calls, errors = self.call(*more)
