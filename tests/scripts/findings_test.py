@@ -246,6 +246,7 @@ class Page(unittest.TestCase):
         self.assertIn("| mixed4c | 32 | 0.250 | 3.0 % | 32.0 | 70.0 % / 65.0 % | 0.980 | 0.970 |", text)
         self.assertIn("| mixed4c.5x5 | 32 | 0.125 | 50.0 % | 31.5 |", text)  # trained on the photos alone
         self.assertIn("Every cell of the claims was measured.", text)
+        self.assertIn("**supported** (50 cells: 50 for)", text)
         self.assertIn("| trained on photos alone | k = 8: 10,240 tokens a tap of 21,000 images;", text)
         self.assertEqual(len(list((self.top / "docs/findings").glob("*.svg"))), 11)
 
@@ -296,6 +297,7 @@ class Page(unittest.TestCase):
                 "C5, the same pairs: both most enriched in 5x5?: k = 8, k = 32\n"):
             self.assertIn(line, said)
         self.assertIn("colour (C4) of the shards", said)
+        self.assertIn("**supported** (14 of 50 cells measured: 10 for, 4 neither)", text)
         self.assertIn("the small images were analysed", text.replace("\n", " "))
         self.assertNotIn("saw each of them many times", text.replace("\n", " "))
 
