@@ -493,16 +493,19 @@ class Plan(unittest.TestCase):
         names = list(self.steps)
         first = ["train-layers", "branches-k32", "eval-k32", "train-photos-k32", "branches-photos-k32"]
         self.assertEqual(names[:5], first)
-        self.assertEqual(names[-1], "branches-all-k32")
+        self.assertEqual(names[-2:], ["branches-all-k32", "branches-all-k32-single"])
         self.assertLess(names.index("train-second"), names.index("seeds-k32"))
         self.assertLess(names.index("train-joined"), names.index("joined"))
 
-    def test_all_images_in_one_pass(self):
-        step = "branches-all-k32"
-        self.assertNotIn("--tap", self.steps[step])  # all that the run has
-        self.assertEqual(self.option(step, "--images"), "/photos,/x.tar")
-        self.assertEqual(self.option(step, "--out"), "/work/results/branches-all-k32")
-        self.assertEqual(self.option(step, "--concepts"), "animal,dog,bird")
+    def test_all_images_layers_first(self):
+        steps = ("branches-all-k32", "branches-all-k32-single")
+        taps = [self.option(step, "--tap").split(",") for step in steps]
+        self.assertEqual(taps[0], list(self.settings.layers))
+        self.assertEqual(sorted(taps[0] + taps[1]), sorted(self.settings.taps()))
+        for step in steps:
+            self.assertEqual(self.option(step, "--images"), "/photos,/x.tar")
+            self.assertEqual(self.option(step, "--out"), "/work/results/branches-all-k32")
+            self.assertEqual(self.option(step, "--concepts"), "animal,dog,bird")
 
     def test_training_on_the_photos_alone(self):
         """Images and k apart it is the other training."""
