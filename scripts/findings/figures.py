@@ -64,7 +64,7 @@ def forest(title, axis, null, panels, logarithm=False):
         return None
     scale = Scale([v for e in effects for v in (e.value, e.low, e.high)], null, logarithm)
     rows = [name for name, _ in panels[0][1]]
-    width = max(LABELS + PANEL * len(panels), 8 * len(title)) + 10  # 8: of a bold letter
+    width = max(LABELS + PANEL * max(len(panels), 2), 9 * len(title)) + 10  # 9: of a bold letter, on the safe side
     height = TOP + ROW * len(rows) + BOTTOM
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '

@@ -143,14 +143,16 @@ def by_k(test):
 
 def tally(tests):
     """How the cells of all tests of a claim speak."""
-    says = [cell.says for test in tests for cell in test.cells if cell.says != rules.OPEN]
+    cells = [cell.says for test in tests for cell in test.cells]
+    says = [one for one in cells if one != rules.OPEN]
     if not says:
         return ""
     counts = [
         f"{says.count(one)} {one}" for one in (rules.FOR, rules.AGAINST, rules.NEITHER, rules.VOID)
         if says.count(one)
     ]
-    return f" ({len(says)} cells: {', '.join(counts)})"
+    known = f"{len(says)} cells" if len(says) == len(cells) else f"{len(says)} of {len(cells)} cells measured"
+    return f" ({known}: {', '.join(counts)})"
 
 
 def summary(tests):

@@ -141,19 +141,37 @@ def over_photos(settings, k):
 
 
 def over_all_images(settings, k):
-    """Every tap from the same forward passes, of which each takes minutes."""
-    return branches(settings,
-                    f"branches-all-k{k}",
-                    member(settings, "layers", k),
-                    settings.images,
-                    concepts=settings.full_concepts,
-                    memory="16GiB")
+    """The layers from the same forward passes, of which each takes minutes, and then their branches."""
+    name, run = f"branches-all-k{k}", member(settings, "layers", k)
+    common_options = {"concepts": settings.full_concepts, "memory": "16GiB", "result": name}
+    single = [tap for tap in settings.taps() if tap not in settings.layers]
+    return [
+        branches(settings, name, run, settings.images, "--tap", ",".join(settings.layers), **common_options),
+        branches(settings, f"{name}-single", run, settings.images, "--tap", ",".join(single), **common_options)
+    ]
 
 
-def branches(settings, name, run, images, concepts=("animal", "dog", "bird", "colour"), memory="4GiB"):
+def branches(settings,
+             name,
+             run,
+             images,
+             *extra,
+             concepts=("animal", "dog", "bird", "colour"),
+             memory="4GiB",
+             result=None):
     """Without what no claim asks for, which would cost passes."""
-    return analysis(settings, name, images, "branches", str(run), "--no-causal", "--max-memory", memory,
-                    "--concepts", ",".join(concepts))
+    return analysis(settings,
+                    name,
+                    images,
+                    "branches",
+                    str(run),
+                    *extra,
+                    "--no-causal",
+                    "--max-memory",
+                    memory,
+                    "--concepts",
+                    ",".join(concepts),
+                    result=result)
 
 
 def match(settings, name, runs, *extra):
@@ -166,9 +184,9 @@ def neighbours(settings, k):
                   (member(settings, "layers", k), ), "--tap-pairs", pairs)] if pairs else []
 
 
-def analysis(settings, name, images, *words):
+def analysis(settings, name, images, *words, result=None):
     return Step(name, (*words, "--images", ",".join(map(str, images)), "--out", str(out_folder(
-        settings, name)), "--seed", "0", "--rounds", str(settings.rounds), *common(settings)))
+        settings, result or name)), "--seed", "0", "--rounds", str(settings.rounds), *common(settings)))
 
 
 def all_steps(settings):
@@ -187,5 +205,5 @@ def all_steps(settings):
         steps += neighbours(settings, k)
     steps += [*second_seed(settings), *joined(settings)]
     for k in settings.full_ks[::-1] if more else ():
-        steps.append(over_all_images(settings, k))
+        steps += over_all_images(settings, k)
     return steps

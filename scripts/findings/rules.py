@@ -20,7 +20,7 @@ exchanged among latents of equal density (q < {LEVEL}), and a cell is void when 
 dictionary (q < {LEVEL}).
 
 At one k the claim holds when at least four fifths of the layers (rounded down, and more than half) speak for it, and
-is contradicted when as many speak against it. Over the k's it is
+is contradicted when as many speak against it. Over the k's that were measured it is
 
 - **supported** when it holds at every k, **contradicted** when it is contradicted at every k;
 - **mixed** when it holds or is contradicted at some k, or when at some k most layers speak for it, or most against;

@@ -246,6 +246,7 @@ class Page(unittest.TestCase):
         self.assertIn("| mixed4c | 32 | 0.250 | 3.0 % | 32.0 | 70.0 % / 65.0 % | 0.980 | 0.970 |", text)
         self.assertIn("| mixed4c.5x5 | 32 | 0.125 | 50.0 % | 31.5 |", text)  # trained on the photos alone
         self.assertIn("Every cell of the claims was measured.", text)
+        self.assertIn("**supported** (50 cells: 50 for)", text)
         self.assertIn("| trained on photos alone | k = 8: 10,240 tokens a tap of 21,000 images;", text)
         self.assertEqual(len(list((self.top / "docs/findings").glob("*.svg"))), 11)
 
@@ -296,6 +297,7 @@ class Page(unittest.TestCase):
                 "C5, the same pairs: both most enriched in 5x5?: k = 8, k = 32\n"):
             self.assertIn(line, said)
         self.assertIn("colour (C4) of the shards", said)
+        self.assertIn("**supported** (14 of 50 cells measured: 10 for, 4 neither)", text)
         self.assertIn("the small images were analysed", text.replace("\n", " "))
         self.assertNotIn("saw each of them many times", text.replace("\n", " "))
 
@@ -491,16 +493,19 @@ class Plan(unittest.TestCase):
         names = list(self.steps)
         first = ["train-layers", "branches-k32", "eval-k32", "train-photos-k32", "branches-photos-k32"]
         self.assertEqual(names[:5], first)
-        self.assertEqual(names[-1], "branches-all-k32")
+        self.assertEqual(names[-2:], ["branches-all-k32", "branches-all-k32-single"])
         self.assertLess(names.index("train-second"), names.index("seeds-k32"))
         self.assertLess(names.index("train-joined"), names.index("joined"))
 
-    def test_all_images_in_one_pass(self):
-        step = "branches-all-k32"
-        self.assertNotIn("--tap", self.steps[step])  # all that the run has
-        self.assertEqual(self.option(step, "--images"), "/photos,/x.tar")
-        self.assertEqual(self.option(step, "--out"), "/work/results/branches-all-k32")
-        self.assertEqual(self.option(step, "--concepts"), "animal,dog,bird")
+    def test_all_images_layers_first(self):
+        steps = ("branches-all-k32", "branches-all-k32-single")
+        taps = [self.option(step, "--tap").split(",") for step in steps]
+        self.assertEqual(taps[0], list(self.settings.layers))
+        self.assertEqual(sorted(taps[0] + taps[1]), sorted(self.settings.taps()))
+        for step in steps:
+            self.assertEqual(self.option(step, "--images"), "/photos,/x.tar")
+            self.assertEqual(self.option(step, "--out"), "/work/results/branches-all-k32")
+            self.assertEqual(self.option(step, "--concepts"), "animal,dog,bird")
 
     def test_training_on_the_photos_alone(self):
         """Images and k apart it is the other training."""
