@@ -247,6 +247,7 @@ class Page(unittest.TestCase):
         self.assertIn("| mixed4c.5x5 | 32 | 0.125 | 50.0 % | 31.5 |", text)  # trained on the photos alone
         self.assertIn("Every cell of the claims was measured.", text)
         self.assertIn("**supported** (50 cells: 50 for)", text)
+        self.assertRegex(text, r"\| mixed4a, mixed4b \| 32 \| correlation \|.*\| 80 of 100 \| for \|")
         self.assertIn("| trained on photos alone | k = 8: 10,240 tokens a tap of 21,000 images;", text)
         self.assertEqual(len(list((self.top / "docs/findings").glob("*.svg"))), 11)
 
