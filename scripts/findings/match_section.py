@@ -39,7 +39,7 @@ def row(entry, where, k, by, says):
     spearman = f"{figure(mine.get('spearman'), 2)} ({probability(mine.get('spearman_p'))})"
     beside = [same_branch(mine), probability(mine.get("permutation_p")), same_branch(entry.get("random_dictionary"))]
     halves = entry.get("split_halves") or {}
-    held = f"{figure(halves.get('hold'))} of {figure(halves.get('matched'))}" if halves else MISSING
+    held = f"{figure(halves.get('hold'))} of {figure(halves.get('pairs'))}" if halves else MISSING
     return [(where, k, by, figure(mine.get("pairs")), with_interval(interval, 2), probability(mine.get("fisher_p")),
              figure(mine.get("kappa"), 2), figure(mine.get("cramers_v"), 2), spearman, *beside, held, says)]
 

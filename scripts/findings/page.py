@@ -17,8 +17,9 @@ def asked_of_concepts(results):
 
 
 def looked_at(asked):
-    """Those of plan.looks() of which anything was measured."""
-    return {one.question.images for one, _ in asked if any(cell.says != rules.OPEN for cell in one.test.cells)}
+    """{(which of plan.looks(), kind of effect)} of all tests of which anything was measured."""
+    return {(one.question.images, one.test.effect)
+            for one, _ in asked if any(cell.says != rules.OPEN for cell in one.test.cells)}
 
 
 def write(settings, results, path):

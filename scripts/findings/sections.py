@@ -84,11 +84,13 @@ def neurons(results):
 
 
 def limits(measured):
-    """measured: those of plan.looks() of which anything was."""
+    """measured: {(which of plan.looks(), kind of effect)}."""
     looked = "the small images trained but were not analysed"
-    if plan.ALL_IMAGES in measured:
+    if (plan.ALL_IMAGES, "AUROC") in measured:
+        looked = "of the small images only latents of whole layers were analysed, and at the largest k only"
+    if (plan.ALL_IMAGES, "odds ratio") in measured:
         looked = "the small images were analysed at the largest k only"
-    if plan.PHOTOS_ALONE in measured:
+    if plan.PHOTOS_ALONE in {images for images, _ in measured}:
         looked += (", and the autoencoders that trained on the photos alone saw each of them many times and are "
                    "analysed on those they trained on")
     text = (

@@ -247,6 +247,7 @@ class Page(unittest.TestCase):
         self.assertIn("| mixed4c.5x5 | 32 | 0.125 | 50.0 % | 31.5 |", text)  # trained on the photos alone
         self.assertIn("Every cell of the claims was measured.", text)
         self.assertIn("**supported** (50 cells: 50 for)", text)
+        self.assertRegex(text, r"\| mixed4a, mixed4b \| 32 \| correlation \|.*\| 80 of 100 \| for \|")
         self.assertIn("| trained on photos alone | k = 8: 10,240 tokens a tap of 21,000 images;", text)
         self.assertEqual(len(list((self.top / "docs/findings").glob("*.svg"))), 11)
 
@@ -298,8 +299,20 @@ class Page(unittest.TestCase):
             self.assertIn(line, said)
         self.assertIn("colour (C4) of the shards", said)
         self.assertIn("**supported** (14 of 50 cells measured: 10 for, 4 neither)", text)
-        self.assertIn("the small images were analysed", text.replace("\n", " "))
+        self.assertIn("; the small images were analysed at the largest k only;", text.replace("\n", " "))
         self.assertNotIn("saw each of them many times", text.replace("\n", " "))
+
+    def test_whole_layers_of_all_images_only(self):
+        self.assertIn("; the small images trained but were not analysed;", self.text().replace("\n", " "))
+        for layer in self.settings.layers:
+            invented.write(self.settings.work / f"results/branches-all-k32/{layer}/branches.json",
+                           invented.branches(layer, 32, {"animal": "5x5"}))
+        text = self.text()
+        self.assertEqual(
+            self.row(text, "C1", f"latents of whole layers, {plan.ALL_IMAGES}:")[-1], "**supported** |")
+        self.assertEqual(
+            self.row(text, "C1", f"autoencoders of single branches, {plan.ALL_IMAGES}:")[-1], "**not measured** |")
+        self.assertIn("; of the small images only latents of whole layers were analysed,", text.replace("\n", " "))
 
     def test_colour_of_all_images(self):
         self.settings = dataclasses.replace(self.settings, full_concepts=("animal", "colour"))

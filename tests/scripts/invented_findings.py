@@ -139,7 +139,7 @@ def match(a, b, odds=4.0, p=1e-6, same=60, random_passes=False):
             "random_dictionary": random_pairs(random_passes),
             "split_halves": {
                 "hold": 80,
-                "matched": 100
+                "pairs": 100
             }
         } for name in ("correlation", "class profile") for pairing in ("one to one", "mutual best")]
     }
