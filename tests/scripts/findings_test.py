@@ -495,7 +495,7 @@ class Plan(unittest.TestCase):
     def setUp(self):
         root = pathlib.Path("/")
         self.settings = plan.Settings(root / "branchsae", root / "m.onnx", (root / "photos", root / "x.tar"),
-                                      root / "work", (root / "photos", ))
+                                      root / "somewhere", (root / "photos", ))
         self.steps = {step.name: step.arguments for step in plan.all_steps(self.settings)}
 
     def option(self, step, flag):
@@ -517,7 +517,7 @@ class Plan(unittest.TestCase):
         self.assertEqual(sorted(taps[0] + taps[1]), sorted(self.settings.taps()))
         for step in steps:
             self.assertEqual(self.option(step, "--images"), "/photos,/x.tar")
-            self.assertEqual(self.option(step, "--out"), "/work/results/branches-all-k32")
+            self.assertEqual(self.option(step, "--out"), "/somewhere/results/branches-all-k32")
             self.assertEqual(self.option(step, "--concepts"), "animal,dog,bird")
 
     def test_training_on_the_photos_alone(self):
@@ -534,7 +534,7 @@ class Plan(unittest.TestCase):
     def test_the_second_seed_is_that_of_the_largest_k(self):
         self.assertEqual((self.option("train-second", "--k"), self.option("train-second", "--seed")), ("32", "1"))
         self.assertEqual(self.steps["seeds-k32"][1:3],
-                         ("/work/runs/layers/sweep/k=32", self.option("train-second", "--out")))
+                         ("/somewhere/runs/layers/sweep/k=32", self.option("train-second", "--out")))
 
 
 class Tables(unittest.TestCase):
