@@ -133,12 +133,15 @@ CpuSae::CpuSae(const SaeSpec& spec, int threads)
   tile_sums_ = Array<TileSums>(tiles, "sae.tile_sums");
   tile_token_sums_ = Array<float>(tiles * layout_.d_padded, "sae.tile_sums");
   tile_residual_sums_ = Array<float>(tiles * layout_.d_padded, "sae.tile_sums");
-  if (layout_.scheme == GradientScheme::kScatter) {
-    partial_ = Array<float>(kPartials * n * layout_.d_padded, "sae.partial_gradients");
-    partial_dec_ = Array<float>(spec.tied ? 0 : kPartials * n * layout_.d_padded, "sae.partial_gradients");
-    partial_b_enc_ = Array<float>(kPartials * n, "sae.partial_gradients");
-    partial_fired_ = Array<uint8_t>(kPartials * n, "sae.partial_gradients");
-  } else {
+  if (keeps_partials()) {
+    const int64_t partials = layout_.halves ? HalfTasks::kHalves : kPartials;
+    const int64_t weights = (layout_.halves ? 1 : kPartials) * n * layout_.d_padded;
+    partial_ = Array<float>(weights, "sae.partial_gradients");
+    partial_dec_ = Array<float>(spec.tied ? 0 : weights, "sae.partial_gradients");
+    partial_b_enc_ = Array<float>(partials * n, "sae.partial_gradients");
+    partial_fired_ = Array<uint8_t>(partials * n, "sae.partial_gradients");
+  }
+  if (layout_.scheme == GradientScheme::kRanges) {
     const int64_t aux_rows = spec.aux_k > 0 ? rows : 0;
     pairs_ = PairRows(rows, spec.k, aux_rows, spec.aux_k, layout_.range, layout_.ranges);
     slices_ = Array<float>(layout_.slices * (rows + aux_rows) * 2 * layout_.slice, "sae.residual_slices");
@@ -183,7 +186,9 @@ void CpuSae::load_sync(const SaeParameters& parameters) {
       const float* w = parameters_.w.data() + i * layout_.d_padded + layout_.slice_begin(s);
       row_squares_[s * layout_.n_padded() + i] = std::inner_product(w, w + layout_.slice_width(s), w, 0.0F);
     }
-    for (int64_t q = 0; q < layout_.panels; ++q) pack_block(q, s);
+    for (int64_t q = 0; q < layout_.panels; ++q)
+      pack_block(q, s, parameters_.w.data() + q * kPanel * layout_.d_padded + layout_.slice_begin(s),
+                 layout_.d_padded);
   }
   measure_weights();
 }
@@ -239,13 +244,12 @@ SaeStats CpuSae::read_stats_sync() {
   return result;
 }
 
-// One slice of a panel into the layouts of the encode.
-void CpuSae::pack_block(int64_t panel, int64_t slice) {
+// One slice of a panel's rows into the layouts of the encode.
+void CpuSae::pack_block(int64_t panel, int64_t slice, const float* rows, int64_t stride) {
   const int64_t first = panel * kPanel, d = layout_.d, begin = layout_.slice_begin(slice);
   const int64_t columns = std::min(layout_.slice_width(slice), d - begin);
   float* packed = parameters_.packed.data() + (panel * d + begin) * kPanel;
-  kernels_.pack_panel({parameters_.w.data() + first * layout_.d_padded + begin, layout_.d_padded,
-                       std::min(kPanel, spec_.n - first), columns, packed});
+  kernels_.pack_panel({rows, stride, std::min(kPanel, spec_.n - first), columns, packed});
   if (parameters_.pairs.size() == 0) return;
   kernels_.round_panel({packed, columns,
                         parameters_.pairs.data() + (panel * divide_up(d, 2) + begin / 2) * kPanel,
@@ -311,7 +315,7 @@ void CpuSae::refresh_fixed() {
 #pragma omp parallel for num_threads(threads_) schedule(static)
   for (int64_t q = 0; q < layout_.panels; ++q) {
     kernels_.fix_panel({parameters_.packed.data() + q * layout_.d * kPanel, shifted_bias_.data() + q * kPanel,
-                        layout_.d, fixed_factors_.weight, fixed_factors_.bias,
+                        layout_.d, fixed_factors_.weight, fixed_factors_.bias, threads_ > 1,
                         fixed_.data() + q * (layout_.d + 1) * kPanel});
   }
   fixed_valid_ = true;

@@ -1,7 +1,9 @@
 #pragma once
 /// The executor behind make_cpu_sae: parameters, work space, and the phases of a step.
+#include <span>
 #include <vector>
 
+#include "cpu/sae/half_tasks.h"
 #include "cpu/sae/pair_rows.h"
 #include "cpu/sae/partial_plan.h"
 #include "cpu/sae/sae_executor.h"
@@ -77,6 +79,16 @@ class CpuSae final : public SaeExecutor {
     int64_t size() const { return tokens.shape[0]; }
   };
 
+  /// Neighbouring tokens of a batch.
+  struct Tokens {
+    int64_t first, count;
+  };
+
+  /// Some columns of neighbouring rows.
+  struct Rows {
+    int64_t range, slice;
+  };
+
   /// One slice of the rows of a panel, with its gradient.
   struct Block {
     int64_t first, count;   ///< latents
@@ -87,7 +99,7 @@ class CpuSae final : public SaeExecutor {
 
   // cpu_sae.cpp
   void note_slow_k(int64_t k);
-  void pack_block(int64_t panel, int64_t slice);
+  void pack_block(int64_t panel, int64_t slice, const float* rows, int64_t stride);
   void measure_weights();
   Panels panels() const;
   bool surely_finite(double squared_tokens) const;
@@ -107,7 +119,7 @@ class CpuSae final : public SaeExecutor {
   Panels dead_panels() const;
   void forward_backward(const Batch& batch);
   void scatter_parts(const Batch& batch);
-  void clear_partial(int64_t slot);
+  void run_halves(const Batch& batch);
   void merge_partial(int64_t from, int64_t to);
   void run_tile(const Batch& batch, int64_t tile, int64_t partial, TileWorkspace& work, SaeStepTimes& times);
   void main_gradient(const Batch& batch, int64_t first, int64_t rows, int64_t partial, TileWorkspace& work,
@@ -123,15 +135,26 @@ class CpuSae final : public SaeExecutor {
 
   // cpu_sae_update.cpp: gradient rows and Adam
   void update(const Batch& batch, const SaeStep& step, const GradientTarget* target);
-  void sum_biases(int64_t range, const Batch& batch);
-  void sum_partial_biases(int64_t first, int64_t count);
-  void sum_rows(int64_t range, int64_t slice, const Batch& batch, TileWorkspace& work);
+  void update_ranges(const Batch& batch, const AdamFactors& adam, const GradientTarget* target);
+  void update_range(int64_t task, const Batch& batch, const AdamFactors& adam, const GradientTarget* target,
+                    TileWorkspace& work);
+  bool keeps_partials() const { return layout_.scheme == GradientScheme::kScatter || layout_.halves; }
+  std::span<const int32_t> bias_slots(int64_t half) const;
+  Tokens tokens_of(const Batch& batch, int64_t half) const;
+  Rows rows_of(int64_t task) const;
+  int64_t half_of(int64_t task) const;
+  void sum_half(const HalfTasks::Task& task, const Batch& batch);
+  void add_other_half(int64_t range, int64_t slice, TileWorkspace& work);
+  void sum_biases(int64_t range, const Tokens& tokens, float* b_enc, uint8_t* fired) const;
+  void sum_partial_biases(int64_t range);
+  void sum_pairs(int64_t range, int64_t slice, const Tokens& tokens, float* rows, float* rows_dec) const;
+  void sum_partials(int64_t range, TileWorkspace& work);
   template <class Body>
   void for_each_block(int64_t range, int64_t slice, TileWorkspace& work, const Body& body);
   void update_block(const Block& block, const Batch& batch, const AdamFactors& adam,
                     const GradientTarget* target);
   void apply_rows(const Block& block, const AdamFactors& adam, float* b_pre_sums);
-  void update_rows(const UpdateRows& update, float* gradient, bool unit_norm) const;
+  void update_rows(const UpdateRows& update, bool unit_norm) const;
   void copy_gradient(const Block& block, float* b_pre_sums, const GradientTarget& target);
   void update_biases(const Block& block, const Batch& batch, const AdamFactors& adam);
   void pre_bias_gradient(const Batch& batch, float* gradient) const;
@@ -168,11 +191,14 @@ class CpuSae final : public SaeExecutor {
   Array<TileSums> tile_sums_;        ///< [tiles]
   Array<float> tile_token_sums_;     ///< [tiles, d_padded] sum xc
   Array<float> tile_residual_sums_;  ///< [tiles, d_padded] sum r
-  // Scatter scheme, one each of kPartials token ranges at most.
+  // Partial gradients: up to kPartials under the scatter scheme; under the ranges scheme, of each row that of
+  // the half that does not update it. Who reads one clears it: its lines are then in the cache of a writer,
+  // which gives them back far sooner than that of a mere reader. So they are zero whenever a sum begins.
   PartialPlan plan_;
-  Array<float> partial_, partial_dec_;  ///< [kPartials, n, d_padded]
-  Array<float> partial_b_enc_;          ///< [kPartials, n]
-  Array<uint8_t> partial_fired_;        ///< [kPartials, n]
+  Array<float> partial_, partial_dec_;  ///< [kPartials or 1][n, d_padded], rows in slices as the moments
+  Array<float> partial_b_enc_;          ///< [kPartials or 2, n]
+  Array<uint8_t> partial_fired_;        ///< [kPartials or 2, n]
+  HalfTasks half_tasks_, update_tasks_;
   // Ranges scheme.
   PairRows pairs_;
   Array<float> slices_;          ///< [slices][rows][r | xc]

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "cpu/sae/cpu_sae.h"
 
@@ -91,12 +92,19 @@ Panels CpuSae::dead_panels() const {
 }
 
 void CpuSae::forward_backward(const Batch& batch) {
-  const int64_t tiles = layout_.tiles(batch.size());
   if (layout_.scheme == GradientScheme::kScatter) return scatter_parts(batch);
-#pragma omp parallel for num_threads(threads_) schedule(dynamic, 1)
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    const auto thread = static_cast<size_t>(omp_get_thread_num());
-    run_tile(batch, tile, 0, work_[thread], times_[thread]);
+  run_halves(batch);
+}
+
+void CpuSae::run_halves(const Batch& batch) {
+  const int64_t tiles = layout_.tiles(batch.size()), first = layout_.half_tiles(batch.size());
+  half_tasks_.start(first, tiles - first);
+#pragma omp parallel num_threads(threads_)
+  {
+    const int thread = omp_get_thread_num();
+    const auto place = static_cast<size_t>(thread);
+    while (const auto task = half_tasks_.take(thread))
+      run_tile(batch, task->half * first + task->number, 0, work_[place], times_[place]);
   }
 }
 
@@ -109,9 +117,8 @@ void CpuSae::scatter_parts(const Batch& batch) {
     const int thread = omp_get_thread_num();
     const auto place = static_cast<size_t>(thread);
     while (const auto part = plan_.take(thread)) {
-      clear_partial(part->slot);
-      const int64_t end = tiles * (part->number + 1) / kPartials;
-      for (int64_t tile = tiles * part->number / kPartials; tile < end; ++tile)
+      const int64_t end = PartialPlan::first_tile(part->number + 1, tiles);
+      for (int64_t tile = PartialPlan::first_tile(part->number, tiles); tile < end; ++tile)
         run_tile(batch, tile, part->slot, work_[place], times_[place]);
       if (part->merge) merge_partial(part->slot, part->first_slot());
       plan_.finish(*part, thread);
@@ -119,22 +126,14 @@ void CpuSae::scatter_parts(const Batch& batch) {
   }
 }
 
-void CpuSae::clear_partial(int64_t slot) {
-  const int64_t n = spec_.n, size = n * layout_.d_padded;
-  std::fill_n(partial_.data() + slot * size, size, 0.0F);
-  if (!spec_.tied) std::fill_n(partial_dec_.data() + slot * size, size, 0.0F);
-  std::fill_n(partial_b_enc_.data() + slot * n, n, 0.0F);
-  std::fill_n(partial_fired_.data() + slot * n, n, uint8_t{0});
-}
-
 void CpuSae::merge_partial(int64_t from, int64_t to) {
   const int64_t n = spec_.n, size = n * layout_.d_padded;
-  kernels_.add_scaled(1.0F, partial_.data() + from * size, partial_.data() + to * size, size);
+  kernels_.move_sums(partial_.data() + from * size, partial_.data() + to * size, size);
   if (!spec_.tied)
-    kernels_.add_scaled(1.0F, partial_dec_.data() + from * size, partial_dec_.data() + to * size, size);
+    kernels_.move_sums(partial_dec_.data() + from * size, partial_dec_.data() + to * size, size);
   for (int64_t i = 0; i < n; ++i) {
-    partial_b_enc_[to * n + i] += partial_b_enc_[from * n + i];
-    partial_fired_[to * n + i] |= partial_fired_[from * n + i];
+    partial_b_enc_[to * n + i] += std::exchange(partial_b_enc_[from * n + i], 0.0F);
+    partial_fired_[to * n + i] |= std::exchange(partial_fired_[from * n + i], uint8_t{0});
   }
 }
 

@@ -62,97 +62,164 @@ void CpuSae::for_each_block(int64_t range, int64_t slice, TileWorkspace& work, c
   }
 }
 
-// Tasks are ranges of one slice after the other; which thread takes one does not change the result, since
-// every sum runs over the tokens in order.
+// Which thread takes a task does not change the result, since every sum runs over its tokens in order.
 void CpuSae::update(const Batch& batch, const SaeStep& step, const GradientTarget* target) {
   const AdamFactors adam = adam_factors(step);
-  const int64_t tasks = layout_.ranges * layout_.slices;
+  const int64_t tasks = layout_.ranges * layout_.slices, first = divide_up(tasks, 2);
+  half_tasks_.start(layout_.ranges + tasks - first, layout_.ranges + first);
+  update_tasks_.start(first, tasks - first);
 #pragma omp parallel num_threads(threads_)
   {
-    const auto thread = static_cast<size_t>(omp_get_thread_num());
-    TileWorkspace& work = work_[thread];
+    const int thread = omp_get_thread_num();
     FlushDenormals flush;
     const double start = thread_seconds();
-    const auto update_range = [&](int64_t range, int64_t slice) {
-      sum_rows(range, slice, batch, work);
-      for_each_block(range, slice, work,
-                     [&](const Block& block) { update_block(block, batch, adam, target); });
-    };
-    if (layout_.scheme == GradientScheme::kScatter) {
-      // The same thread each step: its part of the moments is still in its cache.
-#pragma omp for schedule(static) nowait
-      for (int64_t range = 0; range < layout_.ranges; ++range) {
-        sum_biases(range, batch);
-        update_range(range, 0);
-      }
-    } else {
-#pragma omp for schedule(static)
-      for (int64_t range = 0; range < layout_.ranges; ++range) sum_biases(range, batch);
-#pragma omp for schedule(dynamic, 1) nowait
-      for (int64_t task = 0; task < tasks; ++task) update_range(task % layout_.ranges, task / layout_.ranges);
+    if (layout_.halves) {
+      while (const auto task = half_tasks_.take(thread)) sum_half(*task, batch);
+#pragma omp barrier
     }
-    times_[thread].update += thread_seconds() - start;
+    update_ranges(batch, adam, target);
+    times_[static_cast<size_t>(thread)].update += thread_seconds() - start;
   }
 }
 
-// db_enc of a range, before any slice asks for it, and which of its latents fired.
-void CpuSae::sum_biases(int64_t range, const Batch& batch) {
-  const int64_t first = range * layout_.range, count = layout_.range_latents(range);
-  std::fill_n(bias_gradients_.data() + first, count, 0.0F);
-  std::fill_n(fired_.data() + first, count, uint8_t{0});
-  if (layout_.scheme == GradientScheme::kScatter) return sum_partial_biases(first, count);
-  const RangePairs pairs = pairs_.of_range(range, 0, batch.size());
-  for_each_pair(pairs, [&](int64_t i) {
-    bias_gradients_[pairs.latents[i]] += pairs.g[i];
-    fired_[pairs.latents[i]] = 1;
-  });
-  if (dead_count_ == 0) return;
-  const RangePairs aux =
-      pairs_.of_range(range, spec_.max_batch, batch.size());  // these do not count as firing
-  for_each_pair(aux, [&](int64_t i) { bias_gradients_[aux.latents[i]] += aux.g[i]; });
+// Called by every thread.
+void CpuSae::update_ranges(const Batch& batch, const AdamFactors& adam, const GradientTarget* target) {
+  const int thread = omp_get_thread_num();
+#pragma omp for schedule(static)
+  for (int64_t range = 0; range < layout_.ranges; ++range) {
+    const int64_t first = range * layout_.range, count = layout_.range_latents(range);
+    std::fill_n(bias_gradients_.data() + first, count, 0.0F);
+    std::fill_n(fired_.data() + first, count, uint8_t{0});
+    if (keeps_partials()) {
+      sum_partial_biases(range);
+    } else {
+      sum_biases(range, {0, batch.size()}, bias_gradients_.data(), fired_.data());
+    }
+  }
+  // Mostly the same thread takes the same task each step: its moments are still in its cache.
+  while (const auto taken = update_tasks_.take(thread)) {
+    const int64_t task = taken->number + taken->half * divide_up(layout_.ranges * layout_.slices, 2);
+    update_range(task, batch, adam, target, work_[static_cast<size_t>(thread)]);
+  }
 }
 
-void CpuSae::sum_partial_biases(int64_t first, int64_t count) {
-  for (int64_t i = first; i < first + count; ++i) {
-    for (int64_t half = 0; half < PartialPlan::kHalves; ++half) {
+void CpuSae::update_range(int64_t task, const Batch& batch, const AdamFactors& adam,
+                          const GradientTarget* target, TileWorkspace& work) {
+  const auto [range, slice] = rows_of(task);
+  if (layout_.scheme == GradientScheme::kScatter) {
+    sum_partials(range, work);
+  } else {
+    const int64_t size = layout_.range_latents(range) * layout_.slice_width(slice);
+    std::fill_n(work.gradient.data(), size, 0.0F);
+    if (!spec_.tied) std::fill_n(work.gradient_dec.data(), size, 0.0F);
+    sum_pairs(range, slice, layout_.halves ? tokens_of(batch, half_of(task)) : Tokens{0, batch.size()},
+              work.gradient.data(), spec_.tied ? nullptr : work.gradient_dec.data());
+    if (layout_.halves) add_other_half(range, slice, work);
+  }
+  for_each_block(range, slice, work, [&](const Block& block) { update_block(block, batch, adam, target); });
+}
+
+CpuSae::Tokens CpuSae::tokens_of(const Batch& batch, int64_t half) const {
+  const int64_t middle = std::min(layout_.half_tiles(batch.size()) * layout_.tile, batch.size());
+  if (half == 0) return {0, middle};
+  return {middle, batch.size() - middle};
+}
+
+// Halves: a thread updates all of a row, which the next encode asks of it. Else the residuals of one slice
+// come by for range after range.
+CpuSae::Rows CpuSae::rows_of(int64_t task) const {
+  if (layout_.halves) return {task / layout_.slices, task % layout_.slices};
+  return {task % layout_.ranges, task / layout_.ranges};
+}
+
+// Whose tokens are summed when the task's rows are updated; the sums of the other half's are ready then.
+int64_t CpuSae::half_of(int64_t task) const {
+  return task < divide_up(layout_.ranges * layout_.slices, 2) ? 0 : 1;
+}
+
+// What a half does for all: its biases of each range, and its gradient of the rows that the other half
+// updates.
+void CpuSae::sum_half(const HalfTasks::Task& task, const Batch& batch) {
+  const Tokens tokens = tokens_of(batch, task.half);
+  if (task.number < layout_.ranges) {
+    const int64_t begin = task.half * spec_.n;
+    return sum_biases(task.number, tokens, partial_b_enc_.data() + begin, partial_fired_.data() + begin);
+  }
+  const int64_t first = task.half == 0 ? divide_up(layout_.ranges * layout_.slices, 2) : 0;
+  const auto [range, slice] = rows_of(first + task.number - layout_.ranges);
+  const int64_t offset = layout_.moment_offset(slice, range * layout_.range);
+  sum_pairs(range, slice, tokens, partial_.data() + offset,
+            spec_.tied ? nullptr : partial_dec_.data() + offset);
+}
+
+void CpuSae::add_other_half(int64_t range, int64_t slice, TileWorkspace& work) {
+  const int64_t size = layout_.range_latents(range) * layout_.slice_width(slice);
+  const int64_t offset = layout_.moment_offset(slice, range * layout_.range);
+  kernels_.move_sums(partial_.data() + offset, work.gradient.data(), size);
+  if (!spec_.tied) kernels_.move_sums(partial_dec_.data() + offset, work.gradient_dec.data(), size);
+}
+
+// Adds to db_enc of a range, and marks which of its latents fired.
+void CpuSae::sum_biases(int64_t range, const Tokens& tokens, float* b_enc, uint8_t* fired) const {
+  const RangePairs pairs = pairs_.of_range(range, tokens.first, tokens.count);
+  for_each_pair(pairs, [&](int64_t i) {
+    b_enc[pairs.latents[i]] += pairs.g[i];
+    fired[pairs.latents[i]] = 1;
+  });
+  if (dead_count_ == 0) return;
+  // These do not count as firing.
+  const RangePairs aux = pairs_.of_range(range, spec_.max_batch + tokens.first, tokens.count);
+  for_each_pair(aux, [&](int64_t i) { b_enc[aux.latents[i]] += aux.g[i]; });
+}
+
+// Partial biases of a half in the order in which they add up.
+std::span<const int32_t> CpuSae::bias_slots(int64_t half) const {
+  static constexpr int32_t kHalf[HalfTasks::kHalves] = {0, 1};
+  if (layout_.halves) return {kHalf + half, 1};
+  return plan_.slots(half);
+}
+
+void CpuSae::sum_partial_biases(int64_t range) {
+  const int64_t first = range * layout_.range, end = first + layout_.range_latents(range);
+  for (int64_t i = first; i < end; ++i) {
+    for (int64_t half = 0; half < HalfTasks::kHalves; ++half) {
       float sum = 0;
-      for (const int32_t slot : plan_.slots(half)) {
-        sum += partial_b_enc_[slot * spec_.n + i];
-        fired_[i] |= partial_fired_[slot * spec_.n + i];
+      for (const int32_t slot : bias_slots(half)) {
+        sum += std::exchange(partial_b_enc_[slot * spec_.n + i], 0.0F);
+        fired_[i] |= std::exchange(partial_fired_[slot * spec_.n + i], uint8_t{0});
       }
       bias_gradients_[i] += sum;
     }
   }
 }
 
-// One slice of the gradient of a range's rows into work.gradient (and gradient_dec).
-void CpuSae::sum_rows(int64_t range, int64_t slice, const Batch& batch, TileWorkspace& work) {
-  const int64_t width = layout_.slice_width(slice), size = layout_.range_latents(range) * width;
-  float* dec = spec_.tied ? nullptr : work.gradient_dec.data();
-  if (layout_.scheme == GradientScheme::kScatter) {
-    const int64_t row = range * layout_.range * width;
-    const auto first = plan_.slots(0), second = plan_.slots(1);
-    SumPartials sum{partial_.data() + row,
-                    spec_.n * width,
-                    {first.data(), second.data()},
-                    {std::ssize(first), std::ssize(second)},
-                    size,
-                    work.gradient.data()};
-    kernels_.sum_partials(sum);
-    if (dec == nullptr) return;
-    sum.partials = partial_dec_.data() + row, sum.target = dec;
-    kernels_.sum_partials(sum);
-    return;
-  }
-  std::fill_n(work.gradient.data(), size, 0.0F);
-  if (dec != nullptr) std::fill_n(dec, size, 0.0F);
-  const auto add = [&](int64_t first_row) {
-    const float* rows = slices_.data() + (slice * slice_rows() + first_row) * 2 * layout_.slice;
-    kernels_.add_pairs({pairs_.of_range(range, first_row, batch.size()), rows, layout_.slice, width,
-                        work.gradient.data(), dec});
+// Adds the pairs of some tokens to one slice of the gradient of a range's rows, [range's latents, width].
+void CpuSae::sum_pairs(int64_t range, int64_t slice, const Tokens& tokens, float* rows,
+                       float* rows_dec) const {
+  const int64_t width = layout_.slice_width(slice);
+  const auto add = [&](int64_t first) {
+    const float* residuals = slices_.data() + (slice * slice_rows() + first) * 2 * layout_.slice;
+    kernels_.add_pairs(
+        {pairs_.of_range(range, first, tokens.count), residuals, layout_.slice, width, rows, rows_dec});
   };
-  add(0);
-  if (dead_count_ > 0) add(spec_.max_batch);
+  add(tokens.first);
+  if (dead_count_ > 0) add(spec_.max_batch + tokens.first);
+}
+
+// The gradient of a range's rows from the partial gradients.
+void CpuSae::sum_partials(int64_t range, TileWorkspace& work) {
+  const int64_t begin = range * layout_.range * layout_.d_padded;
+  const auto first = plan_.slots(0), second = plan_.slots(1);
+  SumPartials sum{partial_.data() + begin,
+                  spec_.n * layout_.d_padded,
+                  {first.data(), second.data()},
+                  {std::ssize(first), std::ssize(second)},
+                  layout_.range_latents(range) * layout_.d_padded,
+                  work.gradient.data()};
+  kernels_.sum_partials(sum);
+  if (spec_.tied) return;
+  sum.partials = partial_dec_.data() + begin, sum.target = work.gradient_dec.data();
+  kernels_.sum_partials(sum);
 }
 
 void CpuSae::update_block(const Block& block, const Batch& batch, const AdamFactors& adam,
@@ -161,7 +228,7 @@ void CpuSae::update_block(const Block& block, const Batch& batch, const AdamFact
   std::fill_n(b_pre_sums, block.width, 0.0F);
   if (target != nullptr) return copy_gradient(block, b_pre_sums, *target);
   apply_rows(block, adam, b_pre_sums);
-  pack_block(block.first / kPanel, block.slice);
+  pack_block(block.first / kPanel, block.slice, block.gradient, block.width);
   if (block.slice == 0) update_biases(block, batch, adam);
 }
 
@@ -175,13 +242,14 @@ void CpuSae::apply_rows(const Block& block, const AdamFactors& adam, float* b_pr
                      block.width,
                      parameters_.w.data() + offset,
                      layout_.d_padded,
+                     threads_ > 1,
                      moments_.m_w.data() + moment,
                      moments_.v_w.data() + moment,
                      bias_gradients_.data() + block.first,
                      b_pre_sums,
                      squares,
                      adam};
-  update_rows(encoder, block.gradient, spec_.tied && spec_.unit_norm);
+  update_rows(encoder, spec_.tied && spec_.unit_norm);
   if (spec_.tied) return;
   alignas(64) float unused[kPanel];
   const UpdateRows decoder{block.gradient_dec,
@@ -189,25 +257,26 @@ void CpuSae::apply_rows(const Block& block, const AdamFactors& adam, float* b_pr
                            block.width,
                            parameters_.w_dec.data() + offset,
                            layout_.d_padded,
+                           threads_ > 1,
                            moments_.m_w_dec.data() + moment,
                            moments_.v_w_dec.data() + moment,
                            nullptr,
                            nullptr,
                            unused,
                            adam};
-  update_rows(decoder, block.gradient_dec, spec_.unit_norm);
+  update_rows(decoder, spec_.unit_norm);
 }
 
-// `gradient` is that of `update`, which may be changed.
-void CpuSae::update_rows(const UpdateRows& update, float* gradient, bool unit_norm) const {
-  if (unit_norm) {
-    for (int64_t i = 0; i < update.rows; ++i)
-      project(gradient + i * update.width, update.w + i * update.w_stride, update.width);
-  }
+// The new rows are also left where the gradient was.
+void CpuSae::update_rows(const UpdateRows& update, bool unit_norm) const {
+  if (!unit_norm) return kernels_.update_rows(update);
+  for (int64_t i = 0; i < update.rows; ++i)
+    project(update.gradient + i * update.width, update.w + i * update.w_stride, update.width);
   kernels_.update_rows(update);
-  if (!unit_norm) return;
   for (int64_t i = 0; i < update.rows; ++i) {
-    normalise(update.w + i * update.w_stride, update.width);
+    float* row = update.gradient + i * update.width;
+    normalise(row, update.width);
+    std::copy_n(row, update.width, update.w + i * update.w_stride);
     update.squares[i] = 1.0F;
   }
 }

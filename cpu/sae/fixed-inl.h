@@ -22,6 +22,7 @@ HWY_INLINE VI to_fixed(V value, V factor) {
   return hn::Max(hn::NearestInt(hn::Mul(factor, value)), hn::Set(di, -0x8000));
 }
 
+template <bool kStream>
 HWY_INLINE void fix_row(const float* HWY_RESTRICT from, float factor, Fixed* HWY_RESTRICT to) {
   const D d;
   const DK dk;
@@ -29,14 +30,25 @@ HWY_INLINE void fix_row(const float* HWY_RESTRICT from, float factor, Fixed* HWY
   for (int64_t c = 0; c < kPanel; c += kKeys) {
     const VK low = hn::BitCast(dk, to_fixed(hn::Load(d, from + c), by));
     const VK high = hn::BitCast(dk, to_fixed(hn::Load(d, from + c + kN), by));
-    hn::Store(hn::ConcatEven(dk, high, low), dk, to + c);
+    const VK fixed = hn::ConcatEven(dk, high, low);
+    if constexpr (kStream) {
+      hn::Stream(fixed, dk, to + c);
+    } else {
+      hn::Store(fixed, dk, to + c);
+    }
   }
 }
 
-void fix_panel(const FixPanel& a) {
+template <bool kStream>
+HWY_INLINE void fix_panel_of(const FixPanel& a) {
   for (int64_t j = 0; j < a.columns; ++j)
-    fix_row(a.panel + j * kPanel, a.weight_factor, a.fixed + j * kPanel);
-  fix_row(a.bias, a.bias_factor, a.fixed + a.columns * kPanel);
+    fix_row<kStream>(a.panel + j * kPanel, a.weight_factor, a.fixed + j * kPanel);
+  fix_row<kStream>(a.bias, a.bias_factor, a.fixed + a.columns * kPanel);
+  if (kStream) hwy::FlushStream();
+}
+
+void fix_panel(const FixPanel& a) {
+  return a.shared ? fix_panel_of<true>(a) : fix_panel_of<false>(a);
 }
 
 void fix_tokens(const FixTokens& a) {

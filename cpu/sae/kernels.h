@@ -121,6 +121,7 @@ struct FixPanel {
   const float* bias;   ///< [64]
   int64_t columns;
   float weight_factor, bias_factor;
+  bool shared;   ///< as in UpdateRows
   Fixed* fixed;  ///< [columns + 1][64] (out)
 };
 
@@ -295,9 +296,9 @@ struct AddPairs {
 };
 
 /// Partial gradients of the two halves of a batch: target = sum of the first half's slots, in order, + sum of
-/// the second half's.
+/// the second half's. What was read is zero afterwards.
 struct SumPartials {
-  const float* partials;  ///< [slots, stride]
+  float* partials;  ///< [slots, stride]
   int64_t stride;
   const int32_t* slots[2];
   int64_t counts[2];  ///< at least 1 each
@@ -322,10 +323,11 @@ struct UpdateWeights {
 
 /// Adam on one slice of consecutive rows of W; on the way, what their biases add to the gradient of b_pre.
 struct UpdateRows {
-  const float* gradient;  ///< [rows, width]
-  int64_t rows, width;    ///< width: multiple of kLanes
+  float* gradient;      ///< [rows, width]; the new weights, afterwards
+  int64_t rows, width;  ///< width: multiple of kLanes
   float* w;
   int64_t w_stride;
+  bool shared;  ///< other threads have read w: it is written past the caches, which need not ask theirs first
   float *m, *v;                 ///< [rows, width]
   const float* bias_gradients;  ///< [rows]; null: not wanted
   float* b_pre_sums;            ///< [width] += bias_gradient_i W_i, of W before the update
@@ -368,6 +370,8 @@ struct SaeKernels {
   double (*learn_tile)(const LearnTile&);
   void (*add_pairs)(const AddPairs&);
   void (*sum_partials)(const SumPartials&);
+  /// to += from; from = 0
+  void (*move_sums)(float* from, float* to, int64_t count);
   /// y += a x
   void (*add_scaled)(float a, const float* x, float* y, int64_t width);
   void (*update_weights)(const UpdateWeights&);

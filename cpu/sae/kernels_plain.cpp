@@ -91,13 +91,20 @@ void add_pairs(const AddPairs& a) {
 
 void sum_partials(const SumPartials& a) {
   for (int64_t j = 0; j < a.width; ++j) {
-    float halves[2] = {};
+    const auto take = [&](int h, int64_t q) {
+      return std::exchange(a.partials[a.slots[h][q] * a.stride + j], 0.0F);
+    };
+    float halves[2];
     for (int h = 0; h < 2; ++h) {
-      halves[h] = a.partials[a.slots[h][0] * a.stride + j];
-      for (int64_t q = 1; q < a.counts[h]; ++q) halves[h] += a.partials[a.slots[h][q] * a.stride + j];
+      halves[h] = take(h, 0);
+      for (int64_t q = 1; q < a.counts[h]; ++q) halves[h] += take(h, q);
     }
     a.target[j] = halves[0] + halves[1];
   }
+}
+
+void move_sums(float* from, float* to, int64_t count) {
+  for (int64_t j = 0; j < count; ++j) to[j] += std::exchange(from[j], 0.0F);
 }
 
 void add_scaled(float a, const float* x, float* y, int64_t width) {
@@ -124,7 +131,7 @@ void update_rows(const UpdateRows& a) {
     for (int64_t j = 0; j < a.width; ++j) {
       if (a.bias_gradients != nullptr) a.b_pre_sums[j] += a.bias_gradients[i] * w[j];
       const int64_t at = i * a.width + j;
-      w[j] = adam_step(a.adam, a.gradient[at], w[j], a.m[at], a.v[at]);
+      w[j] = a.gradient[at] = adam_step(a.adam, a.gradient[at], w[j], a.m[at], a.v[at]);
       squares += w[j] * w[j];
     }
     a.squares[i] = squares;
@@ -158,6 +165,7 @@ const SaeKernels& plain_kernels() {
                                 .learn_tile = nullptr,
                                 .add_pairs = add_pairs,
                                 .sum_partials = sum_partials,
+                                .move_sums = move_sums,
                                 .add_scaled = add_scaled,
                                 .update_weights = update_weights,
                                 .update_rows = update_rows,

@@ -47,6 +47,7 @@ const SaeKernels& table() {
                                   .learn_tile = kN == 16 ? learn_tile : nullptr,
                                   .add_pairs = add_pairs,
                                   .sum_partials = sum_partials,
+                                  .move_sums = move_sums,
                                   .add_scaled = add_scaled,
                                   .update_weights = update_weights,
                                   .update_rows = update_rows,

@@ -32,6 +32,7 @@ SaeLayout::SaeLayout(const SaeSpec& spec) : d(spec.d), n(spec.n) {
   range = std::min(std::max(kRangeBytes / row_bytes / kPanel, int64_t{1}) * kPanel, n_padded());
   if (scheme == GradientScheme::kScatter) range = kPanel;
   ranges = divide_up(n, range);
+  halves = scheme == GradientScheme::kRanges && n <= spec.max_batch;
 }
 
 }  // namespace branchsae::cpu

@@ -27,8 +27,8 @@ inline constexpr int64_t kFastK = kPanel;
 /// Columns of a row that fits the registers, with residual and token, in decode and gradient.
 inline constexpr int64_t kNarrowColumns = 64;
 /// Parts of a batch whose gradients are summed apart under the scatter scheme; fixed, so that bits do not
-/// depend on the threads.
-inline constexpr int64_t kPartials = 8;
+/// depend on the threads. The last ones are small: what threads of unequal speed can share out at the end.
+inline constexpr int64_t kPartials = 10;
 
 inline int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -59,10 +59,15 @@ struct SaeLayout {
   /// Latents whose slice of the gradient stays in cache, a multiple of kPanel. The bits of a result do not
   /// depend on it.
   int64_t range, ranges;
+  /// Under kRanges: the gradients of the two halves of a batch are summed apart, each by threads that wrote
+  /// its residuals, where a gradient is no larger than what a batch has of those.
+  bool halves;
 
   int64_t n_padded() const { return panels * kPanel; }
   int64_t range_latents(int64_t r) const { return std::min(range, n - r * range); }
   int64_t tiles(int64_t tokens) const { return divide_up(tokens, tile); }
+  /// Tiles of the first half of a batch.
+  int64_t half_tiles(int64_t tokens) const { return divide_up(tiles(tokens), 2); }
   int64_t slice_begin(int64_t s) const { return s * slice; }
   int64_t slice_width(int64_t s) const { return std::min(slice, d_padded - s * slice); }
   /// Where slice s of latent i starts in the moments.

@@ -2,6 +2,14 @@
 
 namespace branchsae::cpu {
 
+int64_t PartialPlan::first_tile(int64_t number, int64_t tiles) {
+  static constexpr int64_t kSixteenths[kParts] = {0, 5, 10, 13, 15};
+  const int64_t middle = divide_up(tiles, kHalves), half = number / kParts;
+  if (half == kHalves) return tiles;
+  const int64_t size = half == 0 ? middle : tiles - middle;
+  return half * middle + size * kSixteenths[number % kParts] / 16;
+}
+
 void PartialPlan::start() {
   halves_ = {};
 }

@@ -11,10 +11,9 @@
 namespace branchsae::cpu {
 
 /// A batch is cut into kPartials parts. Whatever the threads, its gradient is the sum of two halves, and a
-/// half
-/// ((p0 + p1) + p2) + p3 of its parts. A thread that has taken every part of a half so far adds the next one
-/// to what it has, in two buffers that stay in its own cache; other parts wait in a buffer of their own until
-/// all are added.
+/// half (((p0 + p1) + p2) + p3) + p4 of its parts. A thread that has taken every part of a half so far adds
+/// the next one to what it has, in two buffers that stay in its own cache; other parts wait in a buffer of
+/// their own until all are added.
 class PartialPlan {
  public:
   static constexpr int64_t kHalves = 2, kParts = kPartials / kHalves;
@@ -28,6 +27,8 @@ class PartialPlan {
   void start();
   /// The next part for a thread, of its own half while there are any. Any thread may call it at any time.
   std::optional<Part> take(int thread);
+  /// Of so many tiles, the first one of a part; that of number kPartials is the end.
+  static int64_t first_tile(int64_t number, int64_t tiles);
   /// After the part's sums are complete, and merged where it says so.
   void finish(const Part& part, int thread);
   /// Buffers of a half in the order in which they add up; valid when every part is finished.

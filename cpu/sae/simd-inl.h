@@ -6,6 +6,7 @@
 #define BRANCHSAE_CPU_SAE_SIMD_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>

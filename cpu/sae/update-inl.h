@@ -81,14 +81,27 @@ void add_pairs(const AddPairs& a) {
 
 void sum_partials(const SumPartials& a) {
   const D d;
+  const auto take = [&](int h, int64_t q, int64_t j) HWY_ATTR {
+    float* from = a.partials + a.slots[h][q] * a.stride + j;
+    const V value = hn::Load(d, from);
+    hn::Store(hn::Zero(d), d, from);
+    return value;
+  };
   for (int64_t j = 0; j < a.width; j += kN) {
     V halves[2];
     for (int h = 0; h < 2; ++h) {
-      halves[h] = hn::Load(d, a.partials + a.slots[h][0] * a.stride + j);
-      for (int64_t q = 1; q < a.counts[h]; ++q)
-        halves[h] = hn::Add(halves[h], hn::Load(d, a.partials + a.slots[h][q] * a.stride + j));
+      halves[h] = take(h, 0, j);
+      for (int64_t q = 1; q < a.counts[h]; ++q) halves[h] = hn::Add(halves[h], take(h, q, j));
     }
     hn::Store(hn::Add(halves[0], halves[1]), d, a.target + j);
+  }
+}
+
+void move_sums(float* HWY_RESTRICT from, float* HWY_RESTRICT to, int64_t count) {
+  const D d;
+  for (int64_t j = 0; j < count; j += kN) {
+    hn::Store(hn::Add(hn::Load(d, to + j), hn::Load(d, from + j)), d, to + j);
+    hn::Store(hn::Zero(d), d, from + j);
   }
 }
 
@@ -125,18 +138,18 @@ void update_weights(const UpdateWeights& a) {
   if (rest.count > 0) plain_kernels().update_weights(rest);
 }
 
-template <bool kBiases>
+template <bool kBiases, bool kStream>
 HWY_INLINE void update_rows_of(const UpdateRows& a) {
   const D d;
   for (int64_t i = 0; i < a.rows; ++i) {
     float* HWY_RESTRICT w = a.w + i * a.w_stride;
-    const float* HWY_RESTRICT gradient = a.gradient + i * a.width;
+    float* HWY_RESTRICT gradient = a.gradient + i * a.width;
     float* HWY_RESTRICT m = a.m + i * a.width;
     float* HWY_RESTRICT v = a.v + i * a.width;
     const V bias = kBiases ? hn::Set(d, a.bias_gradients[i]) : hn::Zero(d);
     V squares = hn::Zero(d);
     for (int64_t j = 0; j < a.width; j += kN) {
-      __builtin_prefetch(w + kRowsAhead * a.w_stride + j, 1, 2);
+      __builtin_prefetch(w + kRowsAhead * a.w_stride + j, kStream ? 0 : 1, 2);
       V m_j = hn::Load(d, m + j), v_j = hn::Load(d, v + j);
       const V before = hn::Load(d, w + j);
       if constexpr (kBiases) {
@@ -146,19 +159,23 @@ HWY_INLINE void update_rows_of(const UpdateRows& a) {
       const V after = hn::Sub(before, adam_step(a.adam, hn::Load(d, gradient + j), m_j, v_j));
       hn::Store(m_j, d, m + j);
       hn::Store(v_j, d, v + j);
-      hn::Store(after, d, w + j);
+      hn::Store(after, d, gradient + j);
+      if constexpr (kStream) {
+        hn::Stream(after, d, w + j);
+      } else {
+        hn::Store(after, d, w + j);
+      }
       squares = hn::MulAdd(after, after, squares);
     }
     a.squares[i] = sum_of_lanes(squares);
   }
+  if (kStream) hwy::FlushStream();
 }
 
 void update_rows(const UpdateRows& a) {
-  if (a.bias_gradients != nullptr) {
-    update_rows_of<true>(a);
-  } else {
-    update_rows_of<false>(a);
-  }
+  const bool biases = a.bias_gradients != nullptr;
+  if (a.shared) return biases ? update_rows_of<true, true>(a) : update_rows_of<false, true>(a);
+  return biases ? update_rows_of<true, false>(a) : update_rows_of<false, false>(a);
 }
 
 // 4 x 4 transposes in registers.

@@ -321,9 +321,13 @@ TEST_CASE("the sparse encode in fixed point agrees with plain C++") {
           bias[spec.n - 1] = -std::numeric_limits<float>::infinity();
           Array<Fixed> fixed(panels * size, "fixed"), plain(panels * size, "plain");
           for (int64_t q = 0; q < panels; ++q) {
-            FixPanel panel{weights.data() + q * d * kPanel, bias.data() + q * kPanel, d, 300, 4000, nullptr};
-            panel.fixed = fixed.data() + q * size;
+            FixPanel panel{
+                weights.data() + q * d * kPanel, bias.data() + q * kPanel, d, 300, 4000, true, nullptr};
+            panel.fixed = plain.data() + q * size;
             kernels.fix_panel(panel);
+            panel.fixed = fixed.data() + q * size, panel.shared = false;
+            kernels.fix_panel(panel);
+            CHECK(std::equal(panel.fixed, panel.fixed + size, plain.data() + q * size));
             panel.fixed = plain.data() + q * size;
             plain_fix_panel(panel);
           }
@@ -435,19 +439,21 @@ HostTensor added_pairs(const SaeKernels& kernels, int64_t width, bool tied) {
 
 // What update_rows leaves of rows with gaps between them.
 struct UpdatedRows {
-  UpdatedRows(const SaeKernels& kernels, int64_t rows, int64_t width, bool biases)
-      : w(normal_tensor({rows, width + 16}, 1, 5)),
+  UpdatedRows(const SaeKernels& kernels, int64_t rows, int64_t width, bool biases, bool shared)
+      : gradient(normal_tensor({rows, width}, 1, 4)),
+        w(normal_tensor({rows, width + 16}, 1, 5)),
         m(normal_tensor({rows, width}, 1, 6)),
         v({rows, width}),
         b_pre_sums({width}),
         squares({rows}) {
-    const HostTensor gradient = normal_tensor({rows, width}, 1, 4), bias = normal_tensor({rows}, 1, 7);
+    const HostTensor bias = normal_tensor({rows}, 1, 7);
     for (int64_t i = 0; i < rows * width; ++i) v[i] = m[i] * m[i];
     kernels.update_rows({gradient.data(),
                          rows,
                          width,
                          w.data(),
                          width + 16,
+                         shared,
                          m.data(),
                          v.data(),
                          biases ? bias.data() : nullptr,
@@ -455,7 +461,7 @@ struct UpdatedRows {
                          squares.data(),
                          {0.9F, 0.999F, 1e-8F, 0.02F, 1.5F}});
   }
-  HostTensor w, m, v, b_pre_sums, squares;
+  HostTensor gradient, w, m, v, b_pre_sums, squares;
 };
 
 TEST_CASE("packing, sums and Adam agree with plain C++") {
@@ -477,6 +483,27 @@ TEST_CASE("packing, sums and Adam agree with plain C++") {
         CHECK(std::equal(a.values().begin(), a.values().end(), b.values().begin()));
       }
     }
+    for (const int64_t width : {16, 48, 1024}) {
+      // Slots 3 and 0, then slot 2; slot 1 holds nothing of it.
+      const int32_t first[] = {3, 0}, second[] = {2};
+      const HostTensor start = normal_tensor({4, width}, 1, 9);
+      HostTensor a = start.clone(), b = start.clone(), a_sum({width}), b_sum({width});
+      kernels.sum_partials({a.data(), width, {first, second}, {2, 1}, width, a_sum.data()});
+      plain.sum_partials({b.data(), width, {first, second}, {2, 1}, width, b_sum.data()});
+      CHECK(std::equal(a_sum.values().begin(), a_sum.values().end(), b_sum.values().begin()));
+      CHECK(a_sum[width - 1] == start[4 * width - 1] + start[width - 1] + start[3 * width - 1]);
+      for (int64_t i = 0; i < 4 * width; ++i) {
+        const float left = i / width == 1 ? start[i] : 0;
+        CHECK((a[i] == left && b[i] == left));
+      }
+      HostTensor from = start.clone(), to = normal_tensor({4, width}, 1, 10);
+      const HostTensor before = to.clone();
+      kernels.move_sums(from.data(), to.data(), 3 * width);
+      for (int64_t i = 0; i < 4 * width; ++i) {
+        const bool moved = i < 3 * width;
+        CHECK((from[i] == (moved ? 0 : start[i]) && to[i] == (moved ? before[i] + start[i] : before[i])));
+      }
+    }
     for (const int64_t count : {1, 15, 16, 47, 64}) {
       const HostTensor gradient = normal_tensor({count}, 1, 4);
       HostTensor w = normal_tensor({count}, 1, 5), m = normal_tensor({count}, 1, 6), v({count});
@@ -492,7 +519,19 @@ TEST_CASE("packing, sums and Adam agree with plain C++") {
     }
     for (const int64_t rows : {1, 7, 64}) {
       for (const bool biases : {true, false}) {
-        const UpdatedRows a(kernels, rows, 48, biases), b(plain, rows, 48, biases);
+        const UpdatedRows a(kernels, rows, 48, biases, false), b(plain, rows, 48, biases, false);
+        const UpdatedRows shared(kernels, rows, 48, biases, true);
+        for (const auto& [one, other] : {std::pair{&a.w, &shared.w},
+                                         {&a.m, &shared.m},
+                                         {&a.v, &shared.v},
+                                         {&a.b_pre_sums, &shared.b_pre_sums},
+                                         {&a.squares, &shared.squares}})
+          CHECK(std::equal(one->values().begin(), one->values().end(), other->values().begin()));
+        for (const UpdatedRows* updated : {&a, &b, &shared}) {
+          for (int64_t i = 0; i < rows; ++i)
+            CHECK(std::equal(updated->gradient.data() + i * 48, updated->gradient.data() + (i + 1) * 48,
+                             updated->w.data() + i * 64));
+        }
         for (const auto& [one, other] : {std::pair{&a.w, &b.w},
                                          {&a.m, &b.m},
                                          {&a.v, &b.v},

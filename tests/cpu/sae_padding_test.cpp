@@ -87,7 +87,7 @@ struct PaddedPanels {
     kernels.round_panel({panel, d, pairs.data() + first * divide_up(d, 2), errors.data()});
     if (kernels.fix_panel == nullptr) return;
     kernels.fix_panel(
-        {panel, bias.data() + first, d, factors.weight, factors.bias, fixed.data() + first * (d + 1)});
+        {panel, bias.data() + first, d, factors.weight, factors.bias, false, fixed.data() + first * (d + 1)});
   }
 };
 

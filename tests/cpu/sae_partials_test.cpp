@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cpu/sae/half_tasks.h"
 #include "cpu/sae/partial_plan.h"
 #include "engine/random.h"
 
@@ -63,9 +64,27 @@ TEST_CASE("parts add up in one order, whatever the threads and whoever is first"
   for (const int threads : {1, 2, 3, 4, 5, 8, 11}) {
     for (int run = 0; run < 300; ++run) {
       CAPTURE(threads);
-      CHECK(sum_of(threads, random) == "(((0+1)+2)+3)+(((4+5)+6)+7)");
+      CHECK(sum_of(threads, random) == "((((0+1)+2)+3)+4)+((((5+6)+7)+8)+9)");
     }
   }
+}
+
+TEST_CASE("the parts are all tiles once, and the last of a half are small") {
+  for (const int64_t tiles : {0, 1, 2, 3, 7, 10, 16, 43, 86, 1000}) {
+    CAPTURE(tiles);
+    CHECK(PartialPlan::first_tile(0, tiles) == 0);
+    CHECK(PartialPlan::first_tile(kPartials, tiles) == tiles);
+    for (int64_t i = 0; i < kPartials; ++i)
+      CHECK(PartialPlan::first_tile(i, tiles) <= PartialPlan::first_tile(i + 1, tiles));
+  }
+  const auto size = [](int64_t i) {
+    return PartialPlan::first_tile(i + 1, 320) - PartialPlan::first_tile(i, 320);
+  };
+  for (int64_t i = 0; i < kPartials; ++i) {
+    CHECK(size(i) > 0);
+    if (i % PartialPlan::kParts > 0) CHECK(size(i) <= size(i - 1));
+  }
+  CHECK(PartialPlan::first_tile(PartialPlan::kParts, 320) == 160);
 }
 
 TEST_CASE("one thread needs two buffers a half") {
@@ -93,4 +112,20 @@ TEST_CASE("threads of two halves do not meet before one is done") {
   }
   CHECK_FALSE(plan.take(0));
   CHECK_FALSE(plan.take(1));
+}
+
+TEST_CASE("threads take the tasks of their half first, and all tasks once") {
+  HalfTasks tasks;
+  for (int run = 0; run < 2; ++run) {
+    tasks.start(3, 2);
+    std::vector<std::string> taken;
+    for (const int thread : {2, 1, 1, 1, 0, 3, 5, 4}) {
+      const auto task = tasks.take(thread);
+      taken.push_back(task ? std::to_string(task->half) + ":" + std::to_string(task->number) : "none");
+    }
+    CHECK(taken == std::vector<std::string>{"0:0", "1:0", "1:1", "0:1", "0:2", "none", "none", "none"});
+  }
+  tasks.start(0, 1);
+  CHECK(tasks.take(0)->half == 1);
+  CHECK_FALSE(tasks.take(0));
 }

@@ -154,8 +154,8 @@ void check_gradients(const Variant& variant, const Shape3& shape, SaePrecision p
 TEST_CASE("gradients agree with the reference in every variant, shape and level") {
   // Ragged tokens, widths and latents; more than one chunk; both gradient schemes of the CPU (the last two
   // are sorted).
-  std::vector<Shape3> shapes = {
-      {1, 5, 9, 3}, {50, 24, 200, 8}, {131, 64, 1100, 32}, {97, 80, 2500, 33}, {70, 150, 2100, 70}};
+  std::vector<Shape3> shapes = {{1, 5, 9, 3},       {50, 24, 200, 8},    {131, 64, 1100, 32},
+                                {97, 80, 2500, 33}, {70, 150, 2100, 70}, {500, 300, 480, 12}};
   if (slow_device()) shapes = {{1, 5, 9, 3}, {50, 24, 200, 8}, {131, 64, 400, 32}, {40, 150, 300, 70}};
   for_each_level([&] {
     for (const Shape3& shape : shapes) {

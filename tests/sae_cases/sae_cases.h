@@ -37,7 +37,11 @@ inline constexpr SameBytesSetup kSameBytesSetups[] = {
     {"scattered, untied, AuxK", 30, 500, 10, 20, false, false},
     {"ranges", 130, 1700, 32, 0, true, false},
     {"ranges, AuxK", 150, 1500, 16, 40, true, false},
-    {"ranges, untied, unit rows", 140, 1111, 20, 0, false, true}};
+    {"ranges, untied, unit rows", 140, 1111, 20, 0, false, true},
+    // Fewer latents than tokens: the halves of a batch are summed apart.
+    {"ranges, halves", 200, 690, 32, 0, true, false},
+    {"ranges, halves, AuxK", 290, 500, 16, 40, true, false},
+    {"ranges, halves, untied, unit rows", 130, 600, 20, 0, false, true}};
 
 /// A copy in the device's memory, ready to be read.
 template <class T>
