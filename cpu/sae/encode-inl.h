@@ -160,7 +160,7 @@ HWY_INLINE void finish_row(const Screen& a, int64_t row, int64_t panel, int64_t 
                            const V* HWY_RESTRICT sums) {
   const D d;
   const DK dk;
-  Key* HWY_RESTRICT keys = a.keys + row * kKeyStride + panel * kPanel + column;
+  Key* HWY_RESTRICT keys = a.keys + row * a.key_stride + panel * kPanel + column;
   VK key[kVectors / 2];
   BRANCHSAE_UNROLL
   for (int v = 0; v < kVectors / 2; ++v) {

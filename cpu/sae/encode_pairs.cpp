@@ -39,7 +39,7 @@ BRANCHSAE_BF16_INLINE __m512i upper_halves(__m512 low, __m512 high) {
 template <bool kFirstChunk>
 BRANCHSAE_BF16_INLINE void finish_row(const Screen& a, int64_t row, int64_t panel, const __m512* sums) {
   const __m512i low = upper_halves(sums[0], sums[1]), high = upper_halves(sums[2], sums[3]);
-  Key* keys = a.keys + row * kKeyStride + panel * kPanel;
+  Key* keys = a.keys + row * a.key_stride + panel * kPanel;
   _mm512_store_si512(keys, low);
   _mm512_store_si512(keys + 32, high);
   if constexpr (kFirstChunk) {
@@ -114,6 +114,7 @@ BRANCHSAE_BF16 void encode_pairs(const EncodePairs& a) {
 SaeKernels with_bf16(SaeKernels kernels) {
   kernels.isa = Isa::kAvx512Bf16;
   kernels.encode_pairs = encode_pairs;
+  kernels.list_keys = vbmi2_list_keys();  // processors of the one have the other, as a rule
   return kernels;
 }
 

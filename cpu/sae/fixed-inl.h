@@ -111,7 +111,7 @@ HWY_INLINE void fixed_row(const EncodeFixed& a, int64_t row, int64_t panel, int6
   const int32_t* HWY_RESTRICT columns = lists.columns + block * lists.block_stride;
   const uint32_t* HWY_RESTRICT values = a.values + block * lists.block_stride;
   const Fixed* HWY_RESTRICT weights = a.weights + panel * panel_size;
-  Key* HWY_RESTRICT keys = a.screen.keys + row * kKeyStride + panel * kPanel;
+  Key* HWY_RESTRICT keys = a.screen.keys + row * a.screen.key_stride + panel * kPanel;
   VK sums[kPanels][kVectors];
   const VK bias = hn::Set(dk, a.bias_factors[row]);
   BRANCHSAE_UNROLL

@@ -10,6 +10,9 @@ const SaeKernels* vector_kernels(Isa isa);
 /// AVX-512 that also multiplies bf16; nullptr as above.
 const SaeKernels* bf16_kernels();
 
+/// SaeKernels::list_keys with AVX-512 VBMI2; nullptr when the build or the processor lacks it.
+ListKeysKernel vbmi2_list_keys();
+
 /// Plain twins of the kernels of encode and selection. Where vectors are missing every latent is scored:
 /// screening would cost as much as it saves. No level runs the plain encodes.
 void plain_round_tokens(const RoundTokens&);

@@ -62,7 +62,8 @@ using Fixed = int16_t;
 
 /// What an encode leaves of the approximate pre-activations p of a chunk.
 struct Screen {
-  Key* keys;  ///< [rows, kKeyStride] (out)
+  Key* keys;  ///< [rows, key_stride] (out)
+  int64_t key_stride;
   /// First chunk: largest key of the columns equal modulo 64 (out) [rows, 64]; else null.
   Key* group_maxima;
   /// Later chunks: bit c of word q is p[64 q + c] >= threshold [rows, kChunkPanels] (out).
@@ -189,6 +190,17 @@ struct SelectionWork {
   Key* keys;         ///< [kLockstep, stride]
 };
 
+/// Lists the positions of the keys of a token above a bound, ascending; returns how many. Up to kLanes
+/// positions beyond are written.
+struct ListKeys {
+  const Key* keys;  ///< [columns]
+  int64_t columns;  ///< multiple of 64, at most kChunk
+  Key below;
+  int64_t first_position;  ///< of column 0
+  int32_t* positions;      ///< (out)
+};
+using ListKeysKernel = int64_t (*)(const ListKeys&);
+
 /// Takes one chunk into the candidates; after the last one scores and selects exactly.
 struct SelectChunk {
   int64_t rows;
@@ -202,6 +214,7 @@ struct SelectChunk {
   Scoring scoring;
   Selection selection;
   SelectionWork work;
+  ListKeysKernel list_keys;  ///< that of the table
 };
 
 /// Scores every latent of one token and selects exactly.
@@ -361,6 +374,7 @@ struct SaeKernels {
   void (*fix_panel)(const FixPanel&);
   void (*fix_tokens)(const FixTokens&);
   /// Null: this level scores every latent.
+  ListKeysKernel list_keys;  ///< null: select_chunk has its own way
   void (*select_chunk)(const SelectChunk&);
   NumericFlags (*select_all)(const SelectAll&);
   /// Returns |r|^2.

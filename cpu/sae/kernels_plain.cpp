@@ -158,6 +158,7 @@ const SaeKernels& plain_kernels() {
                                 .encode_fixed = nullptr,
                                 .fix_panel = nullptr,
                                 .fix_tokens = nullptr,
+                                .list_keys = nullptr,
                                 .select_chunk = nullptr,
                                 .select_all = plain_select_all,
                                 .decode_token = decode_token,

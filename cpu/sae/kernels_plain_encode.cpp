@@ -35,7 +35,7 @@ void keep_maxima(const Screen& a, int64_t row, int64_t panel, const Key* keys) {
 
 // Keys, maxima and masks of one token and panel.
 void finish_panel(const Screen& a, int64_t row, int64_t panel, const float* p) {
-  Key* keys = a.keys + row * kKeyStride + panel * kPanel;
+  Key* keys = a.keys + row * a.key_stride + panel * kPanel;
   for (int64_t c = 0; c < kPanel; ++c) keys[c] = static_cast<Key>(std::bit_cast<int32_t>(p[c]) >> 16);
   if (a.group_maxima != nullptr) {
     keep_maxima(a, row, panel, keys);
@@ -178,7 +178,7 @@ void plain_encode_fixed(const EncodeFixed& a) {
   for (int64_t q = 0; q < a.panels; ++q) {
     const Fixed* panel = a.weights + q * (a.d + 1) * kPanel;
     for (int64_t t = 0; t < a.rows; ++t) {
-      Key* keys = a.screen.keys + t * kKeyStride + q * kPanel;
+      Key* keys = a.screen.keys + t * a.screen.key_stride + q * kPanel;
       for (int64_t c = 0; c < kPanel; ++c) {
         int32_t sum = multiply_fixed(panel[a.d * kPanel + c], a.bias_factors[t]);
         for (int64_t b = 0; b < lists.blocks; ++b) {

@@ -40,6 +40,7 @@ const SaeKernels& table() {
                                   .encode_fixed = encode_fixed,
                                   .fix_panel = fix_panel,
                                   .fix_tokens = fix_tokens,
+                                  .list_keys = nullptr,
                                   .select_chunk = select_chunk,
                                   .select_all = select_all,
                                   .decode_token = decode_token,

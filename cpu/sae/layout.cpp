@@ -20,7 +20,9 @@ int64_t slice_columns(int64_t d_padded) {
 SaeLayout::SaeLayout(const SaeSpec& spec) : d(spec.d), n(spec.n) {
   d_padded = round_up(d, kLanes);
   panels = divide_up(n, kPanel);
-  tile = d <= 64 ? 48 : 96;
+  tile = d <= 128 ? 48 : 96;
+  chunk_panels = panels <= kChunkPanels ? panels : kChunkPanels / 2;
+  key_stride = chunk_panels * kPanel + 32;
   x_stride = d_padded + kLanes;  // again against rows that collide in L1
   const int64_t gradient_bytes = n * d_padded * 4 * (spec.tied ? 1 : 2);
   scheme = gradient_bytes <= kScatterBytes ? GradientScheme::kScatter : GradientScheme::kRanges;

@@ -9,11 +9,9 @@ namespace branchsae::cpu {
 
 /// Latents of one packed panel: W is also kept as [n / 64][d][64], so that the encode reads it in order.
 inline constexpr int64_t kPanel = 64;
-/// Panels whose pre-activations exist at once; after each chunk the k best so far are selected.
-inline constexpr int64_t kChunkPanels = 16;
+/// At most so many panels have pre-activations at once (SaeLayout::chunk_panels).
+inline constexpr int64_t kChunkPanels = 32;
 inline constexpr int64_t kChunk = kPanel * kChunkPanels;
-/// Row stride of a tile of keys; more than the chunk, or rows would collide every 2 KiB in L1.
-inline constexpr int64_t kKeyStride = kChunk + 32;
 /// Row stride of the sums that the sparse encode sets aside between blocks of columns: two panels.
 inline constexpr int64_t kSumStride = 2 * kPanel + 16;
 /// Tokens multiplied at once: 6 x 64 is the largest block whose sums fit the 32 registers of AVX-512.
@@ -51,7 +49,11 @@ struct SaeLayout {
   int64_t d_padded;  ///< row stride of W, multiple of kLanes; padding is zero
   int64_t panels;    ///< the last panel is padded with zero weights and a bias of -infinity
   int64_t tile;      ///< tokens of one task, multiple of kTokenGroup
-  int64_t x_stride;  ///< row stride of a tile of tokens
+  /// Panels whose pre-activations exist at once; after each chunk the k best so far are selected. One chunk
+  /// saves a selection; where one would not do, small ones leave more of the L2 cache to the weights.
+  int64_t chunk_panels;
+  int64_t key_stride;  ///< of a tile of keys; more than the chunk, or rows would collide every 2 KiB in L1
+  int64_t x_stride;    ///< row stride of a tile of tokens
   GradientScheme scheme;
   /// Residuals and tokens are stored in slices of this many columns, moments too: [slices][n][width]. Under
   /// kScatter, and where rows have unit norm, one slice is the whole row.

@@ -171,9 +171,17 @@ HWY_INLINE int64_t without_padding(const SelectChunk& a, const int32_t* position
 
 // The first chunk's candidates.
 HWY_INLINE void list_first(const SelectChunk& a, int64_t row, int q, float least, TokenLists& lists) {
-  alignas(64) uint64_t masks[kChunkPanels];
-  mask_keys(a.screen.keys + row * kKeyStride, a.columns, least, a.screen.unit(row), masks);
-  const int64_t count = list_masks(masks, a.columns / kPanel, a.first_position, lists.indices[q], 0);
+  const Key* keys = a.screen.keys + row * a.screen.key_stride;
+  const float unit = a.screen.unit(row);
+  int64_t count = 0;
+  if (a.list_keys != nullptr && (unit > 0 || !std::signbit(least))) {
+    const auto below = static_cast<Key>(key_of(least, unit) - 1);
+    count = a.list_keys({keys, a.columns, below, a.first_position, lists.indices[q]});
+  } else {
+    alignas(64) uint64_t masks[kChunkPanels];
+    mask_keys(keys, a.columns, least, unit, masks);
+    count = list_masks(masks, a.columns / kPanel, a.first_position, lists.indices[q], 0);
+  }
   lists.counts[q] = without_padding(a, lists.indices[q], count);
 }
 
@@ -183,7 +191,8 @@ HWY_INLINE void bound_first(const SelectChunk& a, int64_t row, int tokens, int32
   int64_t counts[kTokens];
   const bool groups = a.selection.k <= kPanel;
   for (int q = 0; q < tokens; ++q) {
-    keys[q] = groups ? a.screen.group_maxima + (row + q) * kPanel : a.screen.keys + (row + q) * kKeyStride;
+    keys[q] =
+        groups ? a.screen.group_maxima + (row + q) * kPanel : a.screen.keys + (row + q) * a.screen.key_stride;
     counts[q] = groups ? kPanel : a.columns;
   }
   bound_keys(keys, counts, tokens, a.selection.k, bounds);
@@ -229,7 +238,7 @@ HWY_INLINE void prune(const SelectChunk& a, int64_t row, int tokens, const bool*
   for (int q = 0; q < tokens; ++q) {
     const int64_t before = a.first ? 0 : std::max(c.counts[row + q], 0);
     if (changed[q]) {
-      const Key* keys = a.screen.keys + (row + q) * kKeyStride;
+      const Key* keys = a.screen.keys + (row + q) * a.screen.key_stride;
       for (int64_t i = before; i < lists.counts[q]; ++i)
         lists.keys[q][i] = keys[lists.indices[q][i] - a.first_position];
       counts[q] = lists.counts[q];

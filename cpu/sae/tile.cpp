@@ -82,7 +82,7 @@ TileWorkspace::TileWorkspace(const SaeLayout& layout, int64_t k, int64_t aux_k, 
   squares = Array<float>(layout.tile, "sae.tile_norms");
   roundings = Array<float>(layout.tile, "sae.tile_norms");
   errors = Array<float>(layout.tile, "sae.tile_norms");
-  keys = Array<Key>(layout.tile * kKeyStride, "sae.tile_keys");
+  keys = Array<Key>(layout.tile * layout.key_stride, "sae.tile_keys");
   group_maxima = Array<Key>(layout.tile * kPanel, "sae.group_maxima");
   masks = Array<uint64_t>(layout.tile * kChunkPanels, "sae.masks");
   sums = Array<float>(layout.tile * kSumStride, "sae.tile_sums");
@@ -247,14 +247,20 @@ void screen_tile(const SaeKernels& kernels, const Panels& panels, const SaeLayou
                  int64_t rows, const Selection& selection, TileWorkspace& work) {
   const Candidates& candidates = work.candidates.candidates();
   const Scoring scoring = scoring_of(panels, layout, work);
-  for (int64_t begin = 0; begin < panels.count; begin += kChunkPanels) {
-    const bool first = begin == 0, last = begin + kChunkPanels >= panels.count;
-    const int64_t count = std::min(kChunkPanels, panels.count - begin);
-    const Screen screen{work.keys.data(), first ? work.group_maxima.data() : nullptr, candidates.thresholds,
-                        work.masks.data(), product == Product::kFixed ? work.fixed_units.data() : nullptr};
+  const int64_t chunk = layout.chunk_panels;
+  for (int64_t begin = 0; begin < panels.count; begin += chunk) {
+    const bool first = begin == 0, last = begin + chunk >= panels.count;
+    const int64_t count = std::min(chunk, panels.count - begin);
+    const Screen screen{work.keys.data(),
+                        layout.key_stride,
+                        first ? work.group_maxima.data() : nullptr,
+                        candidates.thresholds,
+                        work.masks.data(),
+                        product == Product::kFixed ? work.fixed_units.data() : nullptr};
     encode_panels(kernels, panels, layout, product, rows, begin, count, screen, work);
     kernels.select_chunk({rows, begin * kPanel, panels.latents, count * kPanel, first, last, screen,
-                          work.errors.data(), candidates, scoring, selection, work.candidates.work()});
+                          work.errors.data(), candidates, scoring, selection, work.candidates.work(),
+                          kernels.list_keys});
   }
 }
 

@@ -91,7 +91,7 @@ class TileWorkspace {
   Array<float> squares;     ///< [tile] |xs|^2
   Array<float> roundings;   ///< [tile] |xs - bf16(xs)|^2
   Array<float> errors;      ///< [tile] error bounds of the present encode
-  Array<Key> keys;          ///< [tile, kKeyStride]
+  Array<Key> keys;          ///< [tile, layout.key_stride]
   Array<Key> group_maxima;  ///< [tile, 64]
   Array<uint64_t> masks;    ///< [tile, kChunkPanels]
   Array<float> sums;        ///< [tile, kSumStride]

@@ -40,11 +40,11 @@ struct Encoded {
 template <class Run>
 Encoded encode(const SaeLayout& layout, int64_t rows, bool first_chunk, TileWorkspace& work, const Run& run) {
   std::vector<float> thresholds(static_cast<size_t>(layout.tile), 0.25F);
-  run(Screen{work.keys.data(), first_chunk ? work.group_maxima.data() : nullptr, thresholds.data(),
-             work.masks.data()});
+  run(Screen{work.keys.data(), layout.key_stride, first_chunk ? work.group_maxima.data() : nullptr,
+             thresholds.data(), work.masks.data()});
   Encoded result;
   for (int64_t t = 0; t < rows; ++t) {
-    const Key* keys = work.keys.data() + t * kKeyStride;
+    const Key* keys = work.keys.data() + t * layout.key_stride;
     result.keys.insert(result.keys.end(), keys, keys + layout.n);
     const Key* maxima = work.group_maxima.data() + t * kPanel;
     if (first_chunk) result.maxima.insert(result.maxima.end(), maxima, maxima + kPanel);
@@ -435,6 +435,31 @@ HostTensor added_pairs(const SaeKernels& kernels, int64_t width, bool tied) {
                      rows.data(),
                      tied ? nullptr : rows.data() + kRange * width});
   return rows;
+}
+
+TEST_CASE("keys above a bound are listed in order") {
+  bool listed = false;
+  for (const Isa isa : isa_levels()) {
+    const SaeKernels& kernels = sae_kernels(isa);
+    if (kernels.list_keys == nullptr) continue;
+    listed = true;
+    Random random(5, 0);
+    for (const int64_t columns : {int64_t{64}, int64_t{1024}, kChunk}) {
+      for (const int bound : {-32768, -1, 0, 16000, 32000, 32767}) {
+        Array<Key> keys(columns, "keys");
+        for (int64_t c = 0; c < columns; ++c) keys[c] = static_cast<Key>(random.below(65536));
+        std::vector<int32_t> expected, found(static_cast<size_t>(columns + kLanes));
+        for (int64_t c = 0; c < columns; ++c) {
+          if (keys[c] > bound) expected.push_back(static_cast<int32_t>(700 + c));
+        }
+        const int64_t count =
+            kernels.list_keys({keys.data(), columns, static_cast<Key>(bound), 700, found.data()});
+        found.resize(static_cast<size_t>(count));
+        CHECK(found == expected);
+      }
+    }
+  }
+  if (!listed) skip("this processor has no VBMI2");
 }
 
 // What update_rows leaves of rows with gaps between them.

@@ -150,7 +150,7 @@ void check_all_encodes(const PaddedPanels& p, const SaeKernels& kernels, const S
 }  // namespace
 
 TEST_CASE("padding is never selected, however little is positive") {
-  // One chunk, and several: 1024 latents are the first.
+  // One chunk, and several: more than 2048 latents.
   for (const int64_t n : {33, 70, 1000, 1025, 2100}) {
     for (const bool some_positive : {false, true}) {
       for (const float bias : {0.0F, -1.0F}) {
