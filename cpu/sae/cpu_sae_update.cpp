@@ -65,7 +65,7 @@ void CpuSae::for_each_block(int64_t range, int64_t slice, TileWorkspace& work, c
 // Which thread takes a task does not change the result, since every sum runs over its tokens in order.
 void CpuSae::update(const Batch& batch, const SaeStep& step, const GradientTarget* target) {
   const AdamFactors adam = adam_factors(step);
-  const int64_t tasks = layout_.ranges * layout_.slices, first = divide_up(tasks, 2);
+  const int64_t tasks = layout_.update_tasks(), first = layout_.first_update_tasks();
   half_tasks_.start(layout_.ranges + tasks - first, layout_.ranges + first);
   update_tasks_.start(first, tasks - first);
 #pragma omp parallel num_threads(threads_)
@@ -98,7 +98,7 @@ void CpuSae::update_ranges(const Batch& batch, const AdamFactors& adam, const Gr
   }
   // Mostly the same thread takes the same task each step: its moments are still in its cache.
   while (const auto taken = update_tasks_.take(thread)) {
-    const int64_t task = taken->number + taken->half * divide_up(layout_.ranges * layout_.slices, 2);
+    const int64_t task = taken->number + taken->half * layout_.first_update_tasks();
     update_range(task, batch, adam, target, work_[static_cast<size_t>(thread)]);
   }
 }
@@ -134,7 +134,7 @@ CpuSae::Rows CpuSae::rows_of(int64_t task) const {
 
 // Whose tokens are summed when the task's rows are updated; the sums of the other half's are ready then.
 int64_t CpuSae::half_of(int64_t task) const {
-  return task < divide_up(layout_.ranges * layout_.slices, 2) ? 0 : 1;
+  return task < layout_.first_update_tasks() ? 0 : 1;
 }
 
 // What a half does for all: its biases of each range, and its gradient of the rows that the other half
@@ -145,7 +145,7 @@ void CpuSae::sum_half(const HalfTasks::Task& task, const Batch& batch) {
     const int64_t begin = task.half * spec_.n;
     return sum_biases(task.number, tokens, partial_b_enc_.data() + begin, partial_fired_.data() + begin);
   }
-  const int64_t first = task.half == 0 ? divide_up(layout_.ranges * layout_.slices, 2) : 0;
+  const int64_t first = task.half == 0 ? layout_.first_update_tasks() : 0;
   const auto [range, slice] = rows_of(first + task.number - layout_.ranges);
   const int64_t offset = layout_.moment_offset(slice, range * layout_.range);
   sum_pairs(range, slice, tokens, partial_.data() + offset,

@@ -70,6 +70,9 @@ struct SaeLayout {
   int64_t tiles(int64_t tokens) const { return divide_up(tokens, tile); }
   /// Tiles of the first half of a batch.
   int64_t half_tiles(int64_t tokens) const { return divide_up(tiles(tokens), 2); }
+  /// One slice of the rows of a range each; so many are for threads of the first half.
+  int64_t update_tasks() const { return ranges * slices; }
+  int64_t first_update_tasks() const { return divide_up(update_tasks(), 2); }
   int64_t slice_begin(int64_t s) const { return s * slice; }
   int64_t slice_width(int64_t s) const { return std::min(slice, d_padded - s * slice); }
   /// Where slice s of latent i starts in the moments.
