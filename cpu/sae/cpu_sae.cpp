@@ -152,6 +152,7 @@ CpuSae::CpuSae(const SaeSpec& spec, int threads)
   row_squares_ = Array<float>(layout_.n_padded() * layout_.slices, "sae.row_norms");
   if (bf16) row_roundings_ = Array<float>(layout_.n_padded() * layout_.slices, "sae.row_norms");
   b_pre_gradient_ = Array<float>(layout_.d_padded, "sae.b_pre_gradient");
+  column_sums_ = Array<double>(2 * layout_.d_padded, "sae.b_pre_gradient");
   if (spec.aux_k > 0) {
     dead_ = Array<int32_t>(n, "sae.dead");
     dead_panels_ = Array<float>(layout_.n_padded() * layout_.d, "sae.dead_panels");
@@ -389,7 +390,8 @@ int64_t CpuSae::memory_bytes() const {
     sum += array->size_bytes();
   }
   return sum + tile_sums_.size_bytes() + partial_fired_.size_bytes() + fired_.size_bytes() +
-         pairs_.size_bytes() + dead_.size_bytes() + dead_pairs_.size_bytes() + fixed_.size_bytes();
+         column_sums_.size_bytes() + pairs_.size_bytes() + dead_.size_bytes() + dead_pairs_.size_bytes() +
+         fixed_.size_bytes();
 }
 
 double thread_seconds() {

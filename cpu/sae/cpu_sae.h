@@ -157,9 +157,9 @@ class CpuSae final : public SaeExecutor {
   void update_rows(const UpdateRows& update, bool unit_norm) const;
   void copy_gradient(const Block& block, float* b_pre_sums, const GradientTarget& target);
   void update_biases(const Block& block, const Batch& batch, const AdamFactors& adam);
-  void pre_bias_gradient(const Batch& batch, float* gradient) const;
+  void pre_bias_gradient(const Batch& batch, float* gradient);
   void finish(const Batch& batch, const SaeStep& step);
-  SaeStats batch_stats(const Batch& batch) const;
+  SaeStats batch_stats(const Batch& batch);
   int64_t count_dead(int64_t dead_after) const;
 
   SaeSpec spec_;
@@ -206,6 +206,7 @@ class CpuSae final : public SaeExecutor {
   Array<uint8_t> fired_;         ///< [n] in the present batch
   Array<float> panel_b_pre_;     ///< [panels, d_padded] sum_i db_enc_i W_i of the panel
   Array<float> b_pre_gradient_;  ///< [d_padded]
+  Array<double> column_sums_;    ///< [2, d_padded] work space
   // AuxK.
   Array<int32_t> dead_;  ///< [n], the first dead_count_ in ascending order
   int64_t dead_count_ = 0;

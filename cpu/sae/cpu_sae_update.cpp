@@ -25,6 +25,14 @@ double dot(const float* a, const float* b, int64_t count) {
   return sum;
 }
 
+// sums[j] = rows[0][j] + rows[1][j] + ...
+void add_columns(const float* rows, int64_t count, int64_t width, double* sums) {
+  std::fill_n(sums, width, 0.0);
+  for (int64_t i = 0; i < count; ++i) {
+    for (int64_t j = 0; j < width; ++j) sums[j] += static_cast<double>(rows[i * width + j]);
+  }
+}
+
 // Removes from the gradient what would only change the length of a unit row.
 void project(float* gradient, const float* row, int64_t count) {
   const auto along = static_cast<float>(dot(gradient, row, count));
@@ -306,16 +314,14 @@ void CpuSae::update_biases(const Block& block, const Batch& batch, const AdamFac
 }
 
 // db_pre = sum_t e_t - sum_i db_enc_i W_i
-void CpuSae::pre_bias_gradient(const Batch& batch, float* gradient) const {
-  const int64_t tiles = layout_.tiles(batch.size());
-  for (int64_t j = 0; j < layout_.d_padded; ++j) {
-    double residual = 0, encoder = 0;
-    for (int64_t tile = 0; tile < tiles; ++tile)
-      residual += static_cast<double>(tile_residual_sums_[tile * layout_.d_padded + j]);
-    for (int64_t q = 0; q < layout_.panels; ++q)
-      encoder += static_cast<double>(panel_b_pre_[q * layout_.d_padded + j]);
-    gradient[j] = static_cast<float>(static_cast<double>(batch.error_factor) * residual - encoder);
-  }
+void CpuSae::pre_bias_gradient(const Batch& batch, float* gradient) {
+  const int64_t width = layout_.d_padded;
+  double* residual = column_sums_.data();
+  double* encoder = residual + width;
+  add_columns(tile_residual_sums_.data(), layout_.tiles(batch.size()), width, residual);
+  add_columns(panel_b_pre_.data(), layout_.panels, width, encoder);
+  for (int64_t j = 0; j < width; ++j)
+    gradient[j] = static_cast<float>(static_cast<double>(batch.error_factor) * residual[j] - encoder[j]);
 }
 
 void CpuSae::finish(const Batch& batch, const SaeStep& step) {
@@ -339,7 +345,7 @@ void CpuSae::finish(const Batch& batch, const SaeStep& step) {
   dead_after_ = step.dead_after;
 }
 
-SaeStats CpuSae::batch_stats(const Batch& batch) const {
+SaeStats CpuSae::batch_stats(const Batch& batch) {
   SaeStats stats;
   stats.tokens = batch.size();
   double squared_tokens = 0;
@@ -355,12 +361,8 @@ SaeStats CpuSae::batch_stats(const Batch& batch) const {
   }
   // Centring on b_pre instead of the mean changes nothing: sum |x - mean|^2 = sum |xc|^2 - |sum xc|^2 / B.
   double squared_sum = 0;
-  for (int64_t j = 0; j < layout_.d; ++j) {
-    double sum = 0;
-    for (int64_t tile = 0; tile < tiles; ++tile)
-      sum += static_cast<double>(tile_token_sums_[tile * layout_.d_padded + j]);
-    squared_sum += sum * sum;
-  }
+  add_columns(tile_token_sums_.data(), tiles, layout_.d_padded, column_sums_.data());
+  for (int64_t j = 0; j < layout_.d; ++j) squared_sum += column_sums_[j] * column_sums_[j];
   stats.total_variance = squared_tokens - squared_sum / static_cast<double>(stats.tokens);
   const double loss = stats.squared_error + stats.aux_error;
   stats.saw_nan = stats.saw_nan || std::isnan(loss);

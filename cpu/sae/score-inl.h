@@ -15,24 +15,23 @@
 HWY_BEFORE_NAMESPACE();
 namespace branchsae::cpu::HWY_NAMESPACE {
 
-// Rows whose sums are kept lane by lane before their lanes are added, sixteen rows at once.
-constexpr int64_t kScoredRows = 64;
-
-// sums[i] = the bias in lane 0, plus the products of the row, lane by lane. kVectors: of a row; 0: any
-// number.
+// Lane i: the bias of row i in lane 0, plus its products lane by lane, the lanes added up; of up to kN rows,
+// a multiple of four. kVectors: of a row; 0: any number.
 template <int kVectors>
-HWY_INLINE void multiply_rows(const Scoring& s, const float* HWY_RESTRICT x, const int32_t* latents,
-                              int64_t count, float* HWY_RESTRICT sums) {
+HWY_INLINE V score_rows(const Scoring& s, const float* HWY_RESTRICT x, const int32_t* HWY_RESTRICT latents,
+                        int64_t count) {
   const D d;
   const int64_t vectors = kVectors > 0 ? kVectors : s.d_padded / kN;
   const Mask lane0 = hn::FirstN(d, 1);
-  for (int64_t i = 0; i < count; i += 4) {
+  return sum_fours([&](int64_t first) HWY_ATTR {
+    if (first >= count) return hn::Zero(d);
     const float* rows[4];
     V sum[4];
     BRANCHSAE_UNROLL
     for (int q = 0; q < 4; ++q) {
-      rows[q] = s.weights + latents[i + q] * s.d_padded;
-      sum[q] = hn::IfThenElseZero(lane0, hn::Set(d, s.bias[latents[i + q]]));
+      const int32_t latent = latents[first + q];
+      rows[q] = s.weights + latent * s.d_padded;
+      sum[q] = hn::IfThenElseZero(lane0, hn::Set(d, s.bias[latent]));
     }
     BRANCHSAE_UNROLL
     for (int64_t v = 0; v < vectors; ++v) {
@@ -40,20 +39,27 @@ HWY_INLINE void multiply_rows(const Scoring& s, const float* HWY_RESTRICT x, con
       BRANCHSAE_UNROLL
       for (int q = 0; q < 4; ++q) sum[q] = hn::MulAdd(hn::Load(d, rows[q] + v * kN), x_v, sum[q]);
     }
-    BRANCHSAE_UNROLL
-    for (int q = 0; q < 4; ++q) hn::Store(sum[q], d, sums + (i + q) * kLanes);
-  }
+    return sum_four(sum[0], sum[1], sum[2], sum[3]);
+  });
 }
 
-HWY_INLINE void multiply_rows(const Scoring& s, const float* x, const int32_t* latents, int64_t count,
-                              float* sums) {
+// `count` is a multiple of four; whole vectors are written.
+template <int kVectors>
+HWY_INLINE void score_all(const Scoring& s, const float* x, const int32_t* latents, int64_t count,
+                          float* HWY_RESTRICT values) {
+  for (int64_t first = 0; first < count; first += kN)
+    hn::StoreU(score_rows<kVectors>(s, x, latents + first, count - first), D(), values + first);
+}
+
+HWY_INLINE void score_all(const Scoring& s, const float* x, const int32_t* latents, int64_t count,
+                          float* values) {
   switch (s.d_padded / kN) {
     case 4:
-      return multiply_rows<4>(s, x, latents, count, sums);
+      return score_all<4>(s, x, latents, count, values);
     case 8:
-      return multiply_rows<8>(s, x, latents, count, sums);
+      return score_all<8>(s, x, latents, count, values);
     default:
-      return multiply_rows<0>(s, x, latents, count, sums);
+      return score_all<0>(s, x, latents, count, values);
   }
 }
 
@@ -61,19 +67,15 @@ HWY_INLINE void multiply_rows(const Scoring& s, const float* x, const int32_t* l
 // beyond the count.
 HWY_INLINE void score(const Scoring& s, int64_t row, int32_t* positions, int64_t count,
                       float* HWY_RESTRICT values) {
+  constexpr int64_t kMapped = 64;
   const float* x = s.xs + row * s.x_stride;
-  alignas(64) float sums[kScoredRows * kLanes];
-  int32_t mapped[kScoredRows];
   if (count > 0) std::fill_n(positions + count, round_up(count, 4) - count, positions[count - 1]);
-  for (int64_t first = 0; first < count; first += kScoredRows) {
-    const int64_t some = round_up(std::min(kScoredRows, count - first), 4);
-    const int32_t* latents = positions + first;
-    if (s.latents != nullptr) {
-      for (int64_t i = 0; i < some; ++i) mapped[i] = s.latents[latents[i]];
-      latents = mapped;
-    }
-    multiply_rows(s, x, latents, some, sums);
-    for (int64_t i = 0; i < some; i += kN) hn::StoreU(sum_rows(sums + i * kLanes), D(), values + first + i);
+  if (s.latents == nullptr) return score_all(s, x, positions, round_up(count, 4), values);
+  int32_t mapped[kMapped];
+  for (int64_t first = 0; first < count; first += kMapped) {
+    const int64_t some = round_up(std::min(kMapped, count - first), 4);
+    for (int64_t i = 0; i < some; ++i) mapped[i] = s.latents[positions[first + i]];
+    score_all(s, x, mapped, some, values + first);
   }
 }
 

@@ -200,18 +200,17 @@ double fixed_error(int64_t nonzeros) {
 bool fix_tokens(const SaeKernels& kernels, const Panels& panels, const SaeLayout& layout, int64_t rows,
                 TileWorkspace& work) {
   const FixedFactors& factors = panels.fixed_factors;
-  const double range = 32767 - fixed_error(layout.d);
+  const double range = 32767 - fixed_error(layout.d), one_in_range = 1 / range;
+  const double weight = 32768 / static_cast<double>(factors.weight);
+  const double bias = 32768 / static_cast<double>(factors.bias);
   for (int64_t t = 0; t < rows; ++t) {
     const double size = panels.largest_norm * norm_of(work.squares[t], layout.d) + panels.largest_bias;
     if (!(size > kSmallestFixed && size < kLargestFixed && range > 0)) return false;
-    const double keys_per_one = range / size;
-    work.fixed_token_factors[t] =
-        static_cast<float>(keys_per_one * 32768 / static_cast<double>(factors.weight));
-    work.fixed_bias_factors[t] =
-        static_cast<Fixed>(std::lround(keys_per_one * 32768 / static_cast<double>(factors.bias)));
-    work.fixed_units[t] = static_cast<float>(1 / keys_per_one);
-    work.errors[t] +=
-        static_cast<float>(fixed_error(count_nonzeros(work.nonzeros, t)) / keys_per_one * 1.0001);
+    const double keys_per_one = range / size, unit = size * one_in_range;
+    work.fixed_token_factors[t] = static_cast<float>(keys_per_one * weight);
+    work.fixed_bias_factors[t] = static_cast<Fixed>(keys_per_one * bias + 0.5);
+    work.fixed_units[t] = static_cast<float>(unit);
+    work.errors[t] += static_cast<float>(fixed_error(count_nonzeros(work.nonzeros, t)) * unit * 1.0001);
   }
   kernels.fix_tokens({&work.nonzeros, rows, work.fixed_token_factors.data(), work.fixed_values.data()});
   return true;
