@@ -206,7 +206,9 @@ def not_measured(settings, tests):
 def steps_table(settings):
     rows = [(step.name, f"`branchsae {step.arguments[0]}`", duration(runner.seconds_of(settings, step)),
              runner.version_of(settings, step) or MISSING) for step in plan.all_steps(settings)]
+    kept = [(step.name, taps) for step in plan.all_steps(settings) if (taps := runner.kept_of(settings, step))]
+    said = "".join(f" Of {name}, {', '.join(taps)} had been written by earlier calls, cut off since or of these "
+                   "taps alone, which are in no time here." for name, taps in kept)
     return ("## Steps\n\nWall time of each call of the program, whatever else the machine did; of a run that was "
-            "stopped and resumed its "
-            "last part. All taps and k of `train-layers` train in one pass.\n\n" + table(
-                ("step", "command", ">time", "version"), rows))
+            f"stopped and resumed its last part. All taps and k of `train-layers` train in one pass.{said}\n\n" +
+            table(("step", "command", ">time", "version"), rows))

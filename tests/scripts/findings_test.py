@@ -1,4 +1,5 @@
 """scripts/findings.py: its statistics, the rules of its verdicts, the page on invented results, welcome or not."""
+import hashlib
 import io
 import itertools
 import contextlib
@@ -652,6 +653,40 @@ class Running(unittest.TestCase):
         (self.top / "work/done/train-layers.json").unlink()
         _, calls, _ = self.call()
         self.assertNotIn("train", [call[0] for call in calls])
+
+    def left_behind(self, taps, **other):
+        """What a call of branches-all-k8 has written of these taps; `other`: where it was another call."""
+        run = f"{self.top}/work/runs/layers/sweep/k=8"
+        for tap in taps:
+            sae = pathlib.Path(run, tap, "sae.safetensors")
+            sae.parent.mkdir(parents=True, exist_ok=True)
+            sae.write_text(tap)
+            document = invented.branches(tap, 8) | {"left_out": ["dog: 0 of 9 labelled images show it", "bird: all"]}
+            document["about"] |= {"run": run, "seed": 0, "rounds": 10000, "images_sha256": "cd" * 32}
+            document["about"] |= {"sae_sha256": hashlib.sha256(tap.encode()).hexdigest(), **other}
+            invented.write(self.top / f"work/results/branches-all-k8/{tap}/branches.json", document)
+
+    def test_taps_of_an_analysis_that_was_cut_off_are_kept(self):
+        self.call("--steps", "train-layers")
+        self.left_behind(["mixed4a"])
+        for tap, other in (("mixed4b", {"seed": 1}), ("mixed4c", {"images_sha256": "ef" * 32}),
+                           ("mixed4d", {"sae_sha256": "12" * 32}), ("mixed4e", {"rounds": 99})):
+            self.left_behind([tap], **other)
+        _, calls, errors = self.call("--steps", "branches-all-k8")
+        self.assertIn("branches-all-k8 ... without mixed4a, which are there", errors)
+        self.assertEqual(calls[0][calls[0].index("--tap") + 1], "mixed4b,mixed4c,mixed4d,mixed4e")
+        self.assertIn("Of branches-all-k8, mixed4a had been written by earlier", (self.top / "findings.md").read_text())
+        self.assertEqual(self.call("--steps", "branches-all-k8")[1], [])
+
+    def test_an_analysis_of_which_all_is_there(self):
+        self.call("--steps", "train-layers")
+        self.left_behind(["mixed4a", "mixed4b", "mixed4c", "mixed4d", "mixed4e"])
+        self.assertEqual(self.call("--steps", "branches-all-k8")[1], [])
+        self.assertIn("| branches-all-k8 | `branchsae branches` | – | 0.1.0 (commit 456) |",
+                      (self.top / "findings.md").read_text())
+        self.left_behind(["mixed4c"])
+        _, calls, _ = self.call("--steps", "branches-all-k8", "--full-concepts", "animal,cat")
+        self.assertEqual(calls[0][calls[0].index("--tap") + 1], "mixed4a,mixed4b,mixed4c,mixed4d,mixed4e")
 
     def test_a_run_with_other_options_or_images_is_refused(self):
         self.call()
