@@ -26,9 +26,10 @@ def write(settings, results, path):
     """The whole page."""
     asked = asked_of_concepts(results)
     kept = claims.kept_branches(results)
-    enriched, same = claims.by_enrichment(results)
-    shares = claims.by_shares(results)
-    tests = [one.test for one, _ in asked] + [test for test, _ in kept] + [enriched, shares]
+    otherwise = [(images, *claims.by_enrichment(results, images), claims.by_shares(results, images))
+                 for images in plan.matched(settings)]
+    tests = [one.test for one, _ in asked] + [route.test for route in kept]
+    tests += [test for _, enriched, _, shares in otherwise for test in (enriched, shares)]
     parts = [
         head(settings, results),
         summary(tests),
@@ -44,7 +45,7 @@ def write(settings, results, path):
         parts += [show(results, one, path) for one, show in mine]
     parts += [
         match_section.matches(results, kept, path),
-        match_section.other_ways(enriched, same, shares),
+        match_section.other_ways(otherwise),
         sections.other_concepts(results),
         sections.neurons(results),
         sections.limits(looked_at(asked)),
@@ -86,6 +87,7 @@ def unusual(settings):
         "full_concepts": "--full-concepts",
         "photos_ks": "--photos-k",
         "match_ks": "--match-k",
+        "match_positions": "--match-positions",
         "second_seed": "--second-seed",
         "tokens": "--tokens",
         "positions": "--positions",
@@ -198,7 +200,7 @@ def not_measured(settings, tests):
             "colour (C4) of the shards, which would have cost "
             "another pass over them"
         ]
-        without.append("C5 on the shards and of the autoencoders that were trained on the photos alone")
+        without.append("C5 of the autoencoders that were trained on the photos alone")
         text += f"\nNot asked at all: {'; '.join(without)}.\n"
     return text
 
