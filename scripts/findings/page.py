@@ -68,7 +68,7 @@ def head(settings, results):
             ("k", ", ".join(map(str, settings.ks)) + f"; neighbouring layers are compared at "
              f"{', '.join(map(str, settings.match_ks))}"), ("seeds", "0; 1 where it says two seeds"),
             ("program", f"branchsae {versions.get('branchsae', MISSING)}; {info.get('device', MISSING)}"),
-            ("time", f"{duration(total)} of the program, all steps")]
+            ("time", f"{duration(total)} of the program, all steps whose time is known")]
     return (
         "# Findings\n\nWhat the autoencoders of InceptionV1 say about three claims of Bozoukov 2025 "
         "([arXiv 2504.11489](https://arxiv.org/abs/2504.11489)). Written by `scripts/findings.py`, not by hand:\n\n"
@@ -208,9 +208,11 @@ def not_measured(settings, tests):
 def steps_table(settings):
     rows = [(step.name, f"`branchsae {step.arguments[0]}`", duration(runner.seconds_of(settings, step)),
              runner.version_of(settings, step) or MISSING) for step in plan.all_steps(settings)]
-    kept = [(step.name, taps) for step in plan.all_steps(settings) if (taps := runner.kept_of(settings, step))]
-    said = "".join(f" Of {name}, {', '.join(taps)} had been written by earlier calls, cut off since or of these "
-                   "taps alone, which are in no time here." for name, taps in kept)
+    kept = [(step.name, "all taps" if len(taps) == len(runner.option(step, "--tap").split(",")) else ", ".join(taps))
+            for step in plan.all_steps(settings) if (taps := runner.kept_of(settings, step))]
+    said = "".join(f" Of {name}, {taps} had been written by earlier calls, cut off since or of these taps alone, "
+                   "whose time is not known here; the version is that of the program which went on from there."
+                   for name, taps in kept)
     return ("## Steps\n\nWall time of each call of the program, whatever else the machine did; of a run that was "
             f"stopped and resumed its last part. All taps and k of `train-layers` train in one pass.{said}\n\n" +
             table(("step", "command", ">time", "version"), rows))

@@ -710,8 +710,9 @@ class Running(unittest.TestCase):
         self.call("--steps", "train-layers")
         self.left_behind(["mixed4a", "mixed4b", "mixed4c", "mixed4d", "mixed4e"])
         self.assertEqual(self.call("--steps", "branches-all-k8")[1], [])
-        self.assertIn("| branches-all-k8 | `branchsae branches` | – | 0.1.0 (commit 456) |",
-                      (self.top / "findings.md").read_text())
+        text = (self.top / "findings.md").read_text()
+        self.assertIn("| branches-all-k8 | `branchsae branches` | – | 0.1.0 (commit 456) |", text)
+        self.assertIn("Of branches-all-k8, all taps had been written by earlier calls", text)
         self.left_behind(["mixed4c"])
         _, calls, _ = self.call("--steps", "branches-all-k8", "--full-concepts", "animal,cat")
         self.assertEqual(calls[0][calls[0].index("--tap") + 1], "mixed4a,mixed4b,mixed4c,mixed4d,mixed4e")
