@@ -67,23 +67,23 @@ std::vector<int64_t> drawn_positions(int64_t count, int64_t of, uint64_t seed) {
 /// One member's part of the pass.
 class Recorder {
  public:
-  Recorder(const SaeFile& sae, std::vector<int64_t> ks, std::vector<int64_t> positions, int64_t images)
-      : positions_(std::move(positions)), squares_(static_cast<size_t>(sae.spec.d)) {
+  /// kept: positions of an image.
+  Recorder(const SaeFile& sae, std::vector<int64_t> ks, int64_t kept, int64_t images)
+      : squares_(static_cast<size_t>(sae.spec.d)) {
     member_.ks = std::move(ks);
-    const auto kept = std::ssize(positions_);
     for (int64_t k : member_.ks) {
       member_.codes.emplace_back(sae.spec.n, kept);
       member_.codes.back().reserve(images * kept, k);
-      largest_k_ = std::max(largest_k_, k);
     }
-    values_.resize(static_cast<size_t>(kept * largest_k_));
-    indices_.resize(values_.size());
   }
 
   void add(const CodeBatch& batch) {
     const auto place = std::ranges::find(member_.ks, batch.k) - member_.ks.begin();
     CodeStore& codes = member_.codes[static_cast<size_t>(place)];
-    for (size_t image = 0; image < batch.images.size(); ++image) add_image(batch, batch.first(image), codes);
+    for (size_t image = 0; image < batch.images.size(); ++image) {
+      codes.add_image(batch.values.rows(batch.first(image), batch.codes_per_image),
+                      batch.indices.rows(batch.first(image), batch.codes_per_image));
+    }
     if (place == 0) add_energy(batch.tokens);
   }
 
@@ -94,18 +94,6 @@ class Recorder {
   }
 
  private:
-  void add_image(const CodeBatch& batch, int64_t first, CodeStore& codes) {
-    const auto kept = std::ssize(positions_);
-    for (int64_t p = 0; p < kept; ++p) {
-      const int64_t token = first + positions_[static_cast<size_t>(p)];
-      for (int64_t i = 0; i < batch.k; ++i) {
-        values_[static_cast<size_t>(p * batch.k + i)] = batch.values(token, i);
-        indices_[static_cast<size_t>(p * batch.k + i)] = batch.indices(token, i);
-      }
-    }
-    codes.add_image({values_.data(), {kept, batch.k}}, {indices_.data(), {kept, batch.k}});
-  }
-
   void add_energy(View<const float, 2> tokens) {
     tokens_ += tokens.shape[0];
     for (int64_t t = 0; t < tokens.shape[0]; ++t) {
@@ -117,11 +105,8 @@ class Recorder {
   }
 
   MatchCodes::Member member_;
-  std::vector<int64_t> positions_;
   std::vector<double> squares_;
-  int64_t tokens_ = 0, largest_k_ = 0;
-  std::vector<float> values_;  // of one image
-  std::vector<int32_t> indices_;
+  int64_t tokens_ = 0;
 };
 
 }  // namespace
@@ -133,9 +118,9 @@ MatchCodes read_codes(const Context& context, const Device& device, const MatchI
   const int64_t images = input.run.images->size();
   std::vector<Recorder> recorders;
   for (size_t i = 0; i < input.members.size(); ++i) {
-    const auto drawn =
-        drawn_positions(kept, pass.tokens_per_image(i), static_cast<uint64_t>(context.common.seed));
-    recorders.emplace_back(input.saes[i], pass.ks(i), drawn, images);
+    auto drawn = drawn_positions(kept, pass.tokens_per_image(i), static_cast<uint64_t>(context.common.seed));
+    recorders.emplace_back(input.saes[i], pass.ks(i), std::ssize(drawn), images);
+    pass.encode_only(i, std::move(drawn));
   }
   MatchCodes codes;
   {

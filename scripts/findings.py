@@ -63,6 +63,10 @@ def parse(arguments):
                         type=numbers,
                         default=defaults.match_ks,
                         help="k's at which layers are matched")
+    parser.add_argument("--match-positions",
+                        type=int,
+                        default=defaults.match_positions,
+                        help="tokens of an image by which layers are matched over all images")
     parser.add_argument("--second-seed",
                         type=words,
                         default=defaults.second_seed,
@@ -106,6 +110,7 @@ def checked(parser, a):
                          full_concepts=a.full_concepts,
                          photos_ks=a.photos_k,
                          match_ks=a.match_k,
+                         match_positions=a.match_positions,
                          second_seed=a.second_seed,
                          tokens=a.tokens,
                          positions=a.positions,

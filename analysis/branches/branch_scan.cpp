@@ -10,6 +10,8 @@
 #include "analysis/features/kept_tokens.h"
 #include "analysis/features/scan.h"
 #include "engine/error.h"
+#include "engine/network_checks.h"
+#include "engine/passes.h"
 #include "model/precision.h"
 
 namespace branchsae {
@@ -297,6 +299,20 @@ SaeFile copy_with_k(const SaeFile& sae, int64_t k) {
                  sae.preprocess};
   result.spec.k = k;
   return result;
+}
+
+int64_t most_score_bytes(const Graph& graph, const ImageSource& images, const SaeFile& sae,
+                         int64_t random_rows) {
+  const Tap tap = resolve_tap(graph, sae.tap);
+  const auto shapes = infer_shapes(graph, 1, images.height(), images.width());
+  const TapShape shape = tap_shape(graph, shapes, tap);
+  const auto most_of_image = [&](const SaeSpec& spec) {
+    return std::min(spec.n, shape.height * shape.width * spec.k);
+  };
+  int64_t scores = most_of_image(sae.spec);
+  if (tap_branches(graph, tap).size() > 1)
+    scores += most_of_image(random_dictionary_spec(sae.spec, random_rows)) + sae.spec.d;
+  return images.size() * scores * static_cast<int64_t>(sizeof(ImageScore));
 }
 
 BranchScans scan_branches(const Device& device, const Graph& graph, const ImageSource& images,

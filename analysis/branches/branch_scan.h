@@ -50,6 +50,11 @@ struct BranchScanOptions {
   int64_t passes() const { return 1 + (causal ? 1 : 0) + (colour ? 1 : 0) + (orientation ? 1 : 0); }
 };
 
+/// Memory that the image scores of one autoencoder take at most, its neurons and random dictionary included:
+/// a latent has one score an image, and an image at most k a token. Throws as tap_shape() does.
+int64_t most_score_bytes(const Graph& graph, const ImageSource& images, const SaeFile& sae,
+                         int64_t random_rows);
+
 struct BranchScans {
   std::vector<BranchScan> scans;  ///< by autoencoder
   int64_t images = 0;             ///< read

@@ -16,12 +16,16 @@ double norm_of(const float* row, int64_t d) {
 
 }  // namespace
 
+SaeSpec random_dictionary_spec(const SaeSpec& spec, int64_t rows) {
+  const int64_t n = std::min(rows, spec.n);
+  const double share = static_cast<double>(n) / static_cast<double>(spec.n);
+  const auto k = static_cast<int64_t>(std::llround(static_cast<double>(spec.k) * share));
+  return {.d = spec.d, .n = n, .k = std::clamp<int64_t>(k, 1, n)};
+}
+
 SaeFile random_dictionary(const SaeFile& sae, int64_t rows, uint64_t seed) {
-  const int64_t n = std::min(rows, sae.spec.n), d = sae.spec.d;
-  const double share = static_cast<double>(n) / static_cast<double>(sae.spec.n);
-  const auto k = static_cast<int64_t>(std::llround(static_cast<double>(sae.spec.k) * share));
-  SaeFile random{
-      {.d = d, .n = n, .k = std::clamp<int64_t>(k, 1, n)}, {}, sae.tap, sae.model_sha256, sae.preprocess};
+  SaeFile random{random_dictionary_spec(sae.spec, rows), {}, sae.tap, sae.model_sha256, sae.preprocess};
+  const int64_t n = random.spec.n, d = random.spec.d;
   random.parameters.w = HostTensor({n, d});
   random.parameters.b_enc = HostTensor({n});
   random.parameters.b_pre = sae.parameters.b_pre.clone();

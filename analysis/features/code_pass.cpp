@@ -53,10 +53,42 @@ class HostTokens {
 
 }  // namespace
 
+/// Some positions of a batch's images, on the device.
+class ChosenTokens {
+ public:
+  ChosenTokens(Backend& backend, std::vector<int64_t> positions, int64_t images, int64_t d)
+      : backend_(backend),
+        positions_(std::move(positions)),
+        host_({images * count(), d}),
+        device_(backend.buffer<float>(host_.shape()[0] * d, "chosen tokens")) {}
+
+  int64_t count() const { return std::ssize(positions_); }
+  /// Of host tokens [images * per_image, d]. Valid until it is called again.
+  View<const float, 2> of(Stream& stream, View<const float, 2> tokens, int64_t images) {
+    const int64_t per_image = tokens.shape[0] / images, d = tokens.shape[1];
+    float* next = host_.data();
+    for (int64_t image = 0; image < images; ++image) {
+      for (const int64_t position : positions_) {
+        for (int64_t c = 0; c < d; ++c) *next++ = tokens(image * per_image + position, c);
+      }
+    }
+    const int64_t rows = images * count();
+    backend_.copy_to_device(stream, device_.data(), host_.data(), rows * d * int64_t{sizeof(float)});
+    return device_.matrix(rows, d);
+  }
+
+ private:
+  Backend& backend_;
+  std::vector<int64_t> positions_;
+  HostTensor host_;
+  DeviceBuffer<float> device_;
+};
+
 struct CodePass::State {
   struct Target {
     size_t tap = 0;
     std::unique_ptr<TokenEncoder> encoder;
+    std::unique_ptr<ChosenTokens> chosen = {};  ///< null: every token
   };
 
   State(const Device& device_, const Graph& graph, const ImageSource& source_,
@@ -86,12 +118,15 @@ struct CodePass::State {
     host_tokens->forget();
     for (size_t i = 0; i < targets.size(); ++i) {
       TokenEncoder& encoder = *targets[i].encoder;
+      ChosenTokens* chosen = targets[i].chosen.get();
       const size_t tap = targets[i].tap;
-      encoder.encode_sync(*stream, forward->tokens(tap, 0, count));
+      const int64_t positions = forward->positions(tap);
       const View<const float, 2> tokens = host_tokens->of(*stream, tap, count);
+      encoder.encode_sync(
+          *stream, chosen != nullptr ? chosen->of(*stream, tokens, count) : forward->tokens(tap, 0, count));
       for (size_t j = 0; j < encoder.ks().size(); ++j) {
-        visit({i, encoder.ks()[j], batch, forward->positions(tap), tokens, encoder.values(j),
-               encoder.indices(j)});
+        visit({i, encoder.ks()[j], batch, positions, chosen != nullptr ? chosen->count() : positions, tokens,
+               encoder.values(j), encoder.indices(j)});
       }
     }
   }
@@ -121,6 +156,21 @@ int64_t CodePass::tokens_per_image(size_t sae) const {
 
 const std::vector<int64_t>& CodePass::ks(size_t sae) const {
   return state_->targets.at(sae).encoder->ks();
+}
+
+void CodePass::encode_only(size_t sae, std::vector<int64_t> positions) {
+  const int64_t all = tokens_per_image(sae);
+  for (size_t i = 0; i < positions.size(); ++i) {
+    if (positions[i] < 0 || positions[i] >= all || (i > 0 && positions[i] <= positions[i - 1]))
+      throw InputError(fmt::format("position {} of {}: ascending ones are needed", positions[i], all));
+  }
+  if (positions.empty()) throw InputError("no position to encode");
+  State::Target& target = state_->targets.at(sae);
+  target.chosen.reset();
+  if (std::ssize(positions) == all) return;
+  const int64_t images = state_->forward->batch();
+  const int64_t d = state_->forward->taps()[target.tap].width();
+  target.chosen = std::make_unique<ChosenTokens>(state_->device.backend(), std::move(positions), images, d);
 }
 
 CodePassResult CodePass::run(const Visit& visit, const EvaluateCallbacks& callbacks) {

@@ -18,13 +18,14 @@ struct CodeBatch {
   size_t sae = 0;  ///< place among the pass's autoencoders
   int64_t k = 0;
   std::span<const int64_t> images;  ///< of the batch, by index in the source, in the order asked for
-  int64_t tokens_per_image = 0;
-  View<const float, 2> tokens;     ///< [tokens, d] unscaled, host; rows may be strided
-  View<const float, 2> values;     ///< [tokens, k] host, scaled units
-  View<const int32_t, 2> indices;  ///< [tokens, k] host, ascending; -1 in unused slots
+  int64_t tokens_per_image = 0, codes_per_image = 0;
+  View<const float, 2> tokens;  ///< [tokens, d] unscaled, host; rows may be strided
+  View<const float, 2>
+      values;  ///< [codes, k] host, scaled units; of every token, or of CodePass::encode_only
+  View<const int32_t, 2> indices;  ///< [codes, k] host, ascending; -1 in unused slots
 
-  /// Rows [first, first + tokens_per_image) of the three views belong to images[place].
-  int64_t first(size_t place) const { return static_cast<int64_t>(place) * tokens_per_image; }
+  /// Rows [first, first + codes_per_image) of values and indices belong to images[place].
+  int64_t first(size_t place) const { return static_cast<int64_t>(place) * codes_per_image; }
 };
 
 struct CodePassResult {
@@ -48,6 +49,10 @@ class CodePass {
   int64_t tokens_per_image(size_t sae) const;
   /// The numbers kept of an autoencoder, in the order of the visits.
   const std::vector<int64_t>& ks(size_t sae) const;
+
+  /// From now on an autoencoder encodes these positions of an image only, ascending: the codes that they have
+  /// among all. Throws InputError.
+  void encode_only(size_t sae, std::vector<int64_t> positions);
 
   /// Runs options.images in order; for every batch calls visit for each autoencoder, and each k of it. Throws
   /// InputError when too many images cannot be read.

@@ -106,14 +106,16 @@ std::vector<Targets> divided(ScanInput& input, const Options& o, int64_t max_mem
   Divider divider(max_memory > 0 ? max_memory : kUsualMemory);
   for (size_t i = 0; i < input.saes.size(); ++i) {
     SaeFile& sae = input.saes[i];
-    const int64_t units = sae.spec.n + o.random_rows + sae.spec.d;
-    const int64_t bytes = input.run.images->size() * units * static_cast<int64_t>(sizeof(ImageScore));
+    const auto add = [&](SaeFile one) {
+      const int64_t bytes = most_score_bytes(input.run.graph, *input.run.images, one, o.random_rows);
+      divider.add(std::move(one), input.run.taps[i], bytes);
+    };
     for (const int64_t k : o.scan.ks) {
       if (k > sae.spec.n)
         throw InputError(fmt::format("--k {} is more than the {} latents of {}", k, sae.spec.n, sae.tap));
-      divider.add(copy_with_k(sae, k), input.run.taps[i], bytes);
+      add(copy_with_k(sae, k));
     }
-    if (o.scan.ks.empty()) divider.add(std::move(sae), input.run.taps[i], bytes);
+    if (o.scan.ks.empty()) add(std::move(sae));
   }
   return divider.parts();
 }

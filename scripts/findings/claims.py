@@ -240,55 +240,66 @@ def excess(entry):
 SIMILARITIES = ("correlation", "class profile")
 
 
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """One way to find pairs of like latents."""
+    images: str  # a key of plan.matched()
+    by: str  # similarity, or "joined"
+    matchings: dict  # {(k, "layer, layer"): entry or None}
+    test: Test
+
+
 def kept_branches(results):
-    """C5 by every route: [(Test, {(k, where): entry})]. Neighbouring layers matched by each similarity; features of
-    the joined layers that live in two neighbouring ones."""
+    """C5 by every Route: neighbouring layers matched by each similarity; features of the joined layers that live in
+    two neighbouring ones."""
     settings, routes = results.settings, []
-    for similarity in SIMILARITIES:
-        matchings = {
-            (k, f"{a}, {b}"): results.matching(f"match-k{k}", a, b, similarity)
-            for k in settings.match_ks
-            for a, b in settings.pairs()
-        }
-        routes.append((f"pairs of latents of neighbouring layers, each other's best by {similarity}: both in 5x5?",
-                       matchings))
+    for images, steps in plan.matched(settings).items():
+        for similarity in SIMILARITIES:
+            how = (f"pairs of latents of neighbouring layers, {images}, each other's best by {similarity}: "
+                   "both in 5x5?")
+            matchings = {
+                (k, f"{a}, {b}"): results.matching(step, a, b, similarity)
+                for k, step in steps.items()
+                for a, b in settings.pairs()
+            }
+            routes.append(Route(images, similarity, matchings, keeps_branch(matchings, "5x5", how)))
     joined = {(settings.ks[-1], f"{a}, {b}"): results.joined(a, b) for a, b in settings.pairs()}
-    routes.append(("features of the joined layers that live in two neighbouring ones: both parts in 5x5?", joined))
-    return [(keeps_branch(matchings, "5x5", how), matchings) for how, matchings in routes]
+    how = f"features of the joined layers, {plan.PHOTOS}, that live in two neighbouring ones: both parts in 5x5?"
+    return [*routes, Route(plan.PHOTOS, "joined", joined, keeps_branch(joined, "5x5", how))]
 
 
-def by_shares(results, branch="5x5"):
+def by_shares(results, images, branch="5x5"):
     """C5 without thresholds: do the shares of the branch go together in pairs of latents?"""
     settings, effects = results.settings, {}
-    for k in settings.match_ks:
+    for k, step in plan.matched(settings)[images].items():
         for a, b in settings.pairs():
-            entry = agreement(results.matching(f"match-k{k}", a, b, "correlation"), branch)
+            entry = agreement(results.matching(step, a, b, "correlation"), branch)
             effects[k, f"{a}, {b}"] = statistics.correlation(entry.get("spearman"), entry.get("pairs"),
                                                              entry.get("spearman_p"))
     effects = statistics.with_q(effects)
     cells = tuple(rules.Cell(where, k, rules.judge(effect), effect) for (k, where), effect in effects.items())
     ceiling = {}
-    for k in settings.match_ks:
+    for k in settings.match_ks if images == plan.PHOTOS else ():
         seeds = [(tap, agreement(results.matching(f"seeds-k{k}", tap, tap, "correlation"), branch).get("spearman"))
                  for tap in settings.second_seed]
         if any(r is not None for _, r in seeds):
             ceiling[k] = "two seeds: " + ", ".join(f"{tap} {figure(r, 2)}" for tap, r in seeds)
     return Test("C5",
                 C5,
-                f"the same pairs: Spearman's r of the two decoders' shares of {branch}",
+                f"the same pairs, {images}: Spearman's r of the two decoders' shares of {branch}",
                 "r",
                 f"Student's t; Benjamini-Hochberg over {len(effects)} (pairs of layers, k)",
                 cells,
                 controls=ceiling)
 
 
-def by_enrichment(results, branch="5x5"):
+def by_enrichment(results, images, branch="5x5"):
     """C5 with latents named by the branch whose share is largest beside its number of channels: by share alone the
     branch with most channels dominates nearly all of them."""
     settings, odds, same = results.settings, {}, {}
-    for k in settings.match_ks:
+    for k, step in plan.matched(settings)[images].items():
         for a, b in settings.pairs():
-            names, strata = enriched_pairs(results, k, a, b)
+            names, strata = enriched_pairs(results, step, plan.looks(settings)[images].get(k), a, b)
             odds[k, f"{a}, {b}"] = statistics.mantel_haenszel(two_by_two(names, strata, branch))
             same[k, f"{a}, {b}"] = statistics.agreement_beyond_chance(names, strata)
     odds, same = statistics.with_q(odds), statistics.with_q(same)
@@ -297,7 +308,7 @@ def by_enrichment(results, branch="5x5"):
         for (k, where), effect in odds.items())
     test = Test("C5",
                 C5,
-                f"the same pairs: both most enriched in {branch}?",
+                f"the same pairs, {images}: both most enriched in {branch}?",
                 "odds ratio",
                 f"Mantel and Haenszel's chi-square within densities; Benjamini-Hochberg over {len(odds)} "
                 "(pairs of layers, k)",
@@ -307,10 +318,11 @@ def by_enrichment(results, branch="5x5"):
     return test, same
 
 
-def enriched_pairs(results, k, a, b):
-    """The most enriched branches of the pairs' two latents, and the tenth of density of the second."""
-    sides = [results.branches(f"branches-k{k}", layer) for layer in (a, b)]
-    pairs = results.pairs(f"match-k{k}", a, b, "correlation")
+def enriched_pairs(results, step, look, a, b):
+    """The most enriched branches of the pairs' two latents, and the tenth of density of the second. step, look: of
+    `match` and `branches`."""
+    sides = [results.branches(look, layer) for layer in (a, b)]
+    pairs = results.pairs(step, a, b, "correlation")
     if not all(sides):
         return [], []
     names = [(sides[0].enriched.get(i), sides[1].enriched.get(j)) for i, j, _ in pairs]

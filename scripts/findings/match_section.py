@@ -3,19 +3,20 @@ from findings import claims, figures, plan, statistics
 from findings.concept_sections import save_figure
 from findings.tables import MISSING, figure, probability, table, with_interval
 
-COLUMNS = ("layers", ">k", "by", ">pairs", ">5x5: odds ratio", ">Fisher p", ">kappa", ">Cramér's V",
+COLUMNS = ("layers", "images", ">k", "by", ">pairs", ">5x5: odds ratio", ">Fisher p", ">kappa", ">Cramér's V",
            ">Spearman of s (p)", ">same branch / exchanged", ">p", ">random dictionary", ">hold on other half")
 
 
 def matches(results, routes, page):
     """routes: of claims.kept_branches()."""
     rows = []
-    for (test, matchings), by in zip(routes, (*claims.SIMILARITIES, "joined")):
-        for cell in test.cells:
-            rows += row(matchings[cell.k, cell.where], cell.where, cell.k, by, cell.says)
+    for route in routes:
+        for cell in route.test.cells:
+            at = (cell.where, route.images, cell.k, route.by)
+            rows += row(route.matchings[cell.k, cell.where], at, cell.says)
     ceiling = [
         one for k in results.settings.match_ks for tap in results.settings.second_seed for by in claims.SIMILARITIES
-        for one in row(results.matching(f"seeds-k{k}", tap, tap, by), tap, k, by, "ceiling")
+        for one in row(results.matching(f"seeds-k{k}", tap, tap, by), (tap, plan.PHOTOS, k, by), "ceiling")
     ]
     text = (
         f"## C5: {claims.C5}\n\n"
@@ -24,14 +25,26 @@ def matches(results, routes, page):
         "dominated by 5x5 on both sides. kappa: agreement of the four branches beyond chance. same branch: how many "
         "pairs, and how many on average when branches are exchanged among latents of equal density; the same with "
         "the decoders of a random dictionary. hold: pairs of the even images that are above the threshold on the "
-        "odd ones. Two seeds of one layer are the ceiling.\n\n")
+        f"odd ones. Two seeds of one layer are the ceiling.{positions(results)}\n\n")
     if not rows:
         return text + "Not measured.\n"
     return text + chart(results, routes, page) + table((*COLUMNS, "says"), rows + ceiling)
 
 
-def row(entry, where, k, by, says):
-    """One line, or none where nothing was measured."""
+def positions(results):
+    """Where not all of an image was read."""
+    for images, steps in plan.matched(results.settings).items():
+        for step in steps.values():
+            for a, b in results.settings.pairs():
+                about = results.matching_about(step, a, b)
+                if about.get("positions") != about.get("of_positions"):
+                    return (f" Of {images} {figure(about['positions'])} positions of {figure(about['of_positions'])} "
+                            f"are read, the same ones of every image: {figure(about.get('tokens'))} tokens.")
+    return ""
+
+
+def row(entry, at, says):
+    """One line, or none where nothing was measured. at: layers, images, k, similarity."""
     mine = claims.agreement(entry, "5x5")
     if not mine:
         return []
@@ -40,7 +53,7 @@ def row(entry, where, k, by, says):
     beside = [same_branch(mine), probability(mine.get("permutation_p")), same_branch(entry.get("random_dictionary"))]
     halves = entry.get("split_halves") or {}
     held = f"{figure(halves.get('hold'))} of {figure(halves.get('pairs'))}" if halves else MISSING
-    return [(where, k, by, figure(mine.get("pairs")), with_interval(interval, 2), probability(mine.get("fisher_p")),
+    return [(*at, figure(mine.get("pairs")), with_interval(interval, 2), probability(mine.get("fisher_p")),
              figure(mine.get("kappa"), 2), figure(mine.get("cramers_v"), 2), spearman, *beside, held, says)]
 
 
@@ -53,12 +66,11 @@ def same_branch(entry):
 
 def chart(results, routes, page):
     """Odds ratios of all four branches, by the first similarity."""
-    _, matchings = routes[0]
     rows = [f"{a}, {b}" for a, b in results.settings.pairs()]
-    panels = [(f"k = {k}", [(where, {
-        branch: claims.odds_of(claims.agreement(matchings[k, where], branch))
+    panels = [(f"k = {k}, {route.images}", [(where, {
+        branch: claims.odds_of(claims.agreement(route.matchings[k, where], branch))
         for branch in plan.BRANCHES
-    }) for where in rows]) for k in results.settings.match_ks]
+    }) for where in rows]) for route in routes if route.by == claims.SIMILARITIES[0] for k in route.test.ks()]
     drawn = figures.forest("Are both of a pair in the branch?",
                            "odds ratio, 95 % interval",
                            1.0,
@@ -67,19 +79,22 @@ def chart(results, routes, page):
     return save_figure(page, "c5-pairs.svg", drawn, "odds ratios of pairs that share a branch, by layers and k")
 
 
-def other_ways(enriched, same, shares):
-    """The tests that do not ask which branch has the largest share."""
+def other_ways(otherwise):
+    """The tests that do not ask which branch has the largest share: [(which images, test of the most enriched branch,
+    pairs of one branch beyond chance, test of the shares)]."""
     rows = []
-    for one, other in zip(enriched.cells, shares.cells):
-        beyond = same[one.k, one.where]
-        if one.effect or other.effect:
-            rows.append((one.where, one.k, figure((one.effect or other.effect).n), with_interval(one.effect, 2),
-                         probability(one.effect.q) if one.effect else MISSING, with_interval(beyond, 3),
-                         probability(beyond.q) if beyond else MISSING, one.says, with_interval(other.effect, 2),
-                         probability(other.effect.q) if other.effect else MISSING, other.says))
+    for images, enriched, same, shares in otherwise:
+        for one, other in zip(enriched.cells, shares.cells):
+            beyond = same[one.k, one.where]
+            if one.effect or other.effect:
+                rows.append((one.where, images, one.k, figure((one.effect or other.effect).n),
+                             with_interval(one.effect, 2), probability(one.effect.q) if one.effect else MISSING,
+                             with_interval(beyond, 3), probability(beyond.q) if beyond else MISSING, one.says,
+                             with_interval(other.effect, 2),
+                             probability(other.effect.q) if other.effect else MISSING, other.says))
     if not rows:
         return ""
-    columns = ("layers", ">k", ">pairs", ">5x5 most enriched: odds ratio", ">q",
+    columns = ("layers", "images", ">k", ">pairs", ">5x5 most enriched: odds ratio", ">q",
                ">pairs of one branch beyond chance", ">q", "says", ">Spearman of 5x5 shares", ">q", "says")
     return (
         "### The same pairs, asked otherwise\n\nWhere nearly every latent's largest share is that of the branch "

@@ -26,9 +26,10 @@ def write(settings, results, path):
     """The whole page."""
     asked = asked_of_concepts(results)
     kept = claims.kept_branches(results)
-    enriched, same = claims.by_enrichment(results)
-    shares = claims.by_shares(results)
-    tests = [one.test for one, _ in asked] + [test for test, _ in kept] + [enriched, shares]
+    otherwise = [(images, *claims.by_enrichment(results, images), claims.by_shares(results, images))
+                 for images in plan.matched(settings)]
+    tests = [one.test for one, _ in asked] + [route.test for route in kept]
+    tests += [test for _, enriched, _, shares in otherwise for test in (enriched, shares)]
     parts = [
         head(settings, results),
         summary(tests),
@@ -44,7 +45,7 @@ def write(settings, results, path):
         parts += [show(results, one, path) for one, show in mine]
     parts += [
         match_section.matches(results, kept, path),
-        match_section.other_ways(enriched, same, shares),
+        match_section.other_ways(otherwise),
         sections.other_concepts(results),
         sections.neurons(results),
         sections.limits(looked_at(asked)),
@@ -67,7 +68,7 @@ def head(settings, results):
             ("k", ", ".join(map(str, settings.ks)) + f"; neighbouring layers are compared at "
              f"{', '.join(map(str, settings.match_ks))}"), ("seeds", "0; 1 where it says two seeds"),
             ("program", f"branchsae {versions.get('branchsae', MISSING)}; {info.get('device', MISSING)}"),
-            ("time", f"{duration(total)} of the program, all steps")]
+            ("time", f"{duration(total)} of the program, all steps whose time is known")]
     return (
         "# Findings\n\nWhat the autoencoders of InceptionV1 say about three claims of Bozoukov 2025 "
         "([arXiv 2504.11489](https://arxiv.org/abs/2504.11489)). Written by `scripts/findings.py`, not by hand:\n\n"
@@ -86,6 +87,7 @@ def unusual(settings):
         "full_concepts": "--full-concepts",
         "photos_ks": "--photos-k",
         "match_ks": "--match-k",
+        "match_positions": "--match-positions",
         "second_seed": "--second-seed",
         "tokens": "--tokens",
         "positions": "--positions",
@@ -198,7 +200,7 @@ def not_measured(settings, tests):
             "colour (C4) of the shards, which would have cost "
             "another pass over them"
         ]
-        without.append("C5 on the shards and of the autoencoders that were trained on the photos alone")
+        without.append("C5 of the autoencoders that were trained on the photos alone")
         text += f"\nNot asked at all: {'; '.join(without)}.\n"
     return text
 
@@ -206,7 +208,11 @@ def not_measured(settings, tests):
 def steps_table(settings):
     rows = [(step.name, f"`branchsae {step.arguments[0]}`", duration(runner.seconds_of(settings, step)),
              runner.version_of(settings, step) or MISSING) for step in plan.all_steps(settings)]
+    kept = [(step.name, "all taps" if len(taps) == len(runner.option(step, "--tap").split(",")) else ", ".join(taps))
+            for step in plan.all_steps(settings) if (taps := runner.kept_of(settings, step))]
+    said = "".join(f" Of {name}, {taps} had been written by earlier calls, cut off since or of these taps alone, "
+                   "whose time is not known here; the version is that of the program which went on from there."
+                   for name, taps in kept)
     return ("## Steps\n\nWall time of each call of the program, whatever else the machine did; of a run that was "
-            "stopped and resumed its "
-            "last part. All taps and k of `train-layers` train in one pass.\n\n" + table(
-                ("step", "command", ">time", "version"), rows))
+            f"stopped and resumed its last part. All taps and k of `train-layers` train in one pass.{said}\n\n" +
+            table(("step", "command", ">time", "version"), rows))

@@ -19,6 +19,7 @@ class Settings:
     full_concepts: tuple = ("animal", "dog", "bird")  # of all images; colour would cost a second pass over them
     photos_ks: tuple = (8, 32)  # of a second training, on the photos alone
     match_ks: tuple = (4, 8, 16, 32)
+    match_positions: int = 9  # of an image, of all images: about as many tokens as all positions of 1,000 photos are
     second_seed: tuple = ("mixed4b", "mixed4d")  # trained again at the largest of match_ks
     tokens: int = 460_800
     positions: int = 32  # of an image: 460,800 tokens come from 14,400 images
@@ -73,6 +74,14 @@ def looks(settings):
     if settings.has_more_than_photos():
         found[ALL_IMAGES] = {k: f"branches-all-k{k}" for k in settings.full_ks}
         found[PHOTOS_ALONE] = {k: f"branches-photos-k{k}" for k in settings.photos_ks}
+    return {images: steps for images, steps in found.items() if steps}
+
+
+def matched(settings):
+    """What neighbouring layers are matched on: {which images: {k: step of `match`}}."""
+    found = {PHOTOS: {k: f"match-k{k}" for k in settings.match_ks}}
+    if settings.has_more_than_photos():
+        found[ALL_IMAGES] = {k: f"match-all-k{k}" for k in settings.full_ks}
     return {images: steps for images, steps in found.items() if steps}
 
 
@@ -174,14 +183,25 @@ def branches(settings,
                     result=result)
 
 
-def match(settings, name, runs, *extra):
-    return analysis(settings, name, settings.photos or settings.images, "match", *map(str, runs), *extra)
+def match(settings, name, runs, *extra, images=None):
+    images = images or settings.photos or settings.images
+    return analysis(settings, name, images, "match", *map(str, runs), *extra)
 
 
-def neighbours(settings, k):
+def neighbours(settings, k, which=PHOTOS):
     pairs = ",".join(f"{a}:{b}" for a, b in settings.pairs())
-    return [match(settings, f"match-k{k}",
-                  (member(settings, "layers", k), ), "--tap-pairs", pairs)] if pairs else []
+    if not pairs:
+        return []
+    few = ("--positions", str(settings.match_positions)) if which == ALL_IMAGES else ()
+    images = settings.images if which == ALL_IMAGES else None
+    return [
+        match(settings,
+              matched(settings)[which][k], (member(settings, "layers", k), ),
+              "--tap-pairs",
+              pairs,
+              *few,
+              images=images)
+    ]
 
 
 def analysis(settings, name, images, *words, result=None):
@@ -205,5 +225,5 @@ def all_steps(settings):
         steps += neighbours(settings, k)
     steps += [*second_seed(settings), *joined(settings)]
     for k in settings.full_ks[::-1] if more else ():
-        steps += over_all_images(settings, k)
+        steps += [*over_all_images(settings, k), *neighbours(settings, k, ALL_IMAGES)]
     return steps

@@ -107,6 +107,8 @@ class Results:
         return self.read[path]
 
     def branches(self, step, tap):
+        if step is None:
+            return None
         path = plan.out_folder(self.settings, step) / tap / "branches.json"
         if path not in self.read:
             document = runner.read_json(path)
@@ -125,6 +127,15 @@ class Results:
                 if (entry.get("name"), entry.get("pairing")) == (similarity, "mutual best"):
                     return entry
         return None
+
+    def matching_about(self, step, a, b):
+        """What match.json says of itself for two taps; {} when there is none."""
+        folder = plan.out_folder(self.settings, step)
+        for path in sorted(folder.rglob("match*.json")) if folder.is_dir() else []:
+            about = (self.json(path) or {}).get("about") or {}
+            if ((about.get("a") or {}).get("tap"), (about.get("b") or {}).get("tap")) == (a, b):
+                return about
+        return {}
 
     def pairs(self, step, a, b, similarity):
         """[(latent of a, latent of b, density of b's)] of one similarity, by mutual best, from match.json's CSV

@@ -1,4 +1,5 @@
 """Runs steps and remembers those that are done, so that a run that was cut off goes on where it stopped."""
+import hashlib
 import json
 import os
 import pathlib
@@ -88,6 +89,49 @@ def outdated(settings, step):
         pathlib.PurePath(argument).is_relative_to(run.parent) for argument in step.arguments))
 
 
+def option(step, flag):
+    """Its value on the step's command line, or None."""
+    words = step.arguments
+    return words[words.index(flag) + 1] if flag in words else None
+
+
+def sha256(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def same_analysis(settings, step, tap):
+    """Whether an earlier call wrote what this step of `branches` would write of one tap, by the file's own word."""
+    document = read_json(pathlib.Path(option(step, "--out")) / tap / "branches.json")
+    sae = pathlib.Path(step.arguments[1]) / tap / "sae.safetensors"
+    if not document or not sae.is_file():
+        return False
+    about, images = document.get("about") or {}, option(step, "--images").split(",")
+    trained = [(read_json(run) or {}).get("images") or {} for run in (settings.work / "runs").glob("*/run.json")]
+    known = {one.get("fingerprint") for one in trained if one.get("paths") == images} - {None}
+    decided = {*(document.get("concepts") or {}), *(one.split(":")[0] for one in document.get("left_out") or ())}
+    return (about.get("images_sha256") in known and set(option(step, "--concepts").split(",")) <= decided
+            and [str(about.get(name)) for name in ("run", "tap", "seed", "rounds")
+                 ] == [step.arguments[1], tap,
+                       option(step, "--seed"), option(step, "--rounds")] and about.get("sae_sha256") == sha256(sae))
+
+
+def taps_kept(settings, step):
+    """Taps of the step that need not be looked at again: a call of `branches` that is cut off has written some."""
+    if step.arguments[0] != "branches" or not option(step, "--tap"):
+        return []
+    return [tap for tap in option(step, "--tap").split(",") if same_analysis(settings, step, tap)]
+
+
+def without_taps(arguments, kept):
+    """The command line for the other taps."""
+    if not kept:
+        return arguments
+    place = arguments.index("--tap") + 1
+    taps = [tap for tap in arguments[place].split(",") if tap not in kept]
+    return (*arguments[:place], ",".join(taps), *arguments[place + 1:])
+
+
 def arguments_to_run(step):
     """A training run that was cut off goes on."""
     if step.run is not None and (step.run / "run.json").exists():
@@ -104,8 +148,13 @@ def run_step(settings, step):
     """Runs what is not done yet. Raises StepFailed."""
     if is_done(settings, step):
         return
-    say(f"{step.name} ...")
-    arguments = arguments_to_run(step)
+    kept = taps_kept(settings, step)
+    record = {"arguments": list(step.arguments), "kept": kept}
+    if kept and len(kept) == len(option(step, "--tap").split(",")):
+        write_text(marker(settings, step), json.dumps(record | {"version": version(settings)}, indent=1))
+        return
+    say(f"{step.name} ..." + (f" without {', '.join(kept)}, which are there" if kept else ""))
+    arguments = without_taps(arguments_to_run(step), kept)
     log = settings.work / "logs" / f"{step.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
@@ -122,7 +171,7 @@ def run_step(settings, step):
                          f"({settings.program} {' '.join(arguments)}; {log})")
     ending = "json" if "--json" in arguments else "txt"
     write_text(settings.work / "results" / f"{step.name}.{ending}", done.stdout)
-    record = {"arguments": list(step.arguments), "seconds": seconds, "version": version(settings)}
+    record |= {"seconds": seconds, "version": version(settings)}
     write_text(marker(settings, step), json.dumps(record, indent=1))
     say(f"{step.name}: {seconds:.0f} s")
 
@@ -140,8 +189,13 @@ def version_of(settings, step):
     return ((info or {}).get("versions") or {}).get("branchsae") or done.get("version") or ""
 
 
+def kept_of(settings, step):
+    """Taps whose results an earlier call had written."""
+    return (read_json(marker(settings, step)) or {}).get("kept") or []
+
+
 def seconds_of(settings, step):
     """What a step took; None when it was not run."""
     done = read_json(marker(settings, step))
     trained = finished_training(step)
-    return trained if trained is not None else done.get("seconds") if done else None
+    return trained if trained is not None else (done or {}).get("seconds")

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -89,6 +90,36 @@ TEST_CASE("branch scan: it counts every image in every pass, and stops where it 
     CHECK(scene.scan(bytes, callbacks).stopped);
     callbacks.stop_requested = {};
   }
+}
+
+TEST_CASE(
+    "branch scan: scores take no more memory than was planned for, and a wide autoencoder few a token") {
+  const Scene scene;
+  const BranchScans scans = scene.scan(0);
+  const auto taken = [](const SubjectScores& scores) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < scores.original.latents(); ++i)
+      count += std::ssize(scores.original.activity(i).images);
+    return count * static_cast<int64_t>(sizeof(ImageScore));
+  };
+  for (size_t i = 0; i < scene.saes.size(); ++i) {
+    CAPTURE(i);
+    const BranchScan& scan = scans.scans[i];
+    const int64_t most = most_score_bytes(scene.graph, scene.images, scene.saes[i], 16);
+    const int64_t all = taken(scan.latents) + (scan.random ? taken(*scan.random) + taken(*scan.neurons) : 0);
+    CHECK(all > 0);
+    CHECK(all <= most);
+  }
+  constexpr int64_t kScore = sizeof(ImageScore), kWide = 5000;
+  const int64_t images = scene.images.size(), d = scene.saes[0].spec.d,
+                positions = scans.scans[0].latents.original.positions();
+  REQUIRE(positions * 5 > 16);
+  REQUIRE(positions * 5 < kWide);
+  // Of 5,000 latents only 5 a token are kept; the dictionary keeps one a token of 16; all channels count.
+  CHECK(most_score_bytes(scene.graph, scene.images, random_sae("mixed4d", d, kWide, 5, 4), 16) ==
+        images * (positions * 5 + std::min<int64_t>(16, positions) + d) * kScore);
+  const SaeFile single = random_sae("mixed4c.5x5", scene.saes[1].spec.d, kWide, 5, 5);
+  CHECK(most_score_bytes(scene.graph, scene.images, single, 16) == images * positions * 5 * kScore);
 }
 
 TEST_CASE("kept tokens: every bit comes back, zeros take no memory") {

@@ -99,6 +99,38 @@ TEST_CASE("code pass: several numbers kept are what each gives by itself") {
   }
 }
 
+TEST_CASE("code pass: chosen positions have the codes that they have among all, at every k") {
+  const Scene scene;
+  const std::vector<int64_t> ks = {4, 2}, few = {0, 3, 7};
+  const auto all = all_codes(scene, ks);
+  CodePass pass(Device::cpu(2), scene.graph, scene.images, scene.saes, scene.options(ks));
+  pass.encode_only(1, few);
+  pass.encode_only(2, {5});
+  pass.run([&](const CodeBatch& batch) {
+    CAPTURE(batch.sae);
+    const std::vector<int64_t> none, chosen = batch.sae == 1   ? few
+                                              : batch.sae == 2 ? std::vector<int64_t>{5}
+                                                               : none;
+    CHECK(batch.tokens.shape[0] == 2 * batch.tokens_per_image);
+    CHECK(batch.codes_per_image == (chosen.empty() ? batch.tokens_per_image : std::ssize(chosen)));
+    REQUIRE(batch.values.shape[0] == 2 * batch.codes_per_image);
+    const Codes& expected = all.at({batch.sae, batch.k});
+    for (size_t image = 0; image < 2; ++image) {
+      for (int64_t code = 0; code < batch.codes_per_image; ++code) {
+        const int64_t position = chosen.empty() ? code : chosen[static_cast<size_t>(code)];
+        const int64_t token = static_cast<int64_t>(image) * batch.tokens_per_image + position;
+        for (int64_t i = 0; i < batch.k; ++i) {
+          const auto& [index, value] = expected[static_cast<size_t>(token * batch.k + i)];
+          CHECK(batch.indices(batch.first(image) + code, i) == index);
+          CHECK(batch.values(batch.first(image) + code, i) == value);
+        }
+      }
+    }
+  });
+  for (const std::vector<int64_t>& wrong : {std::vector<int64_t>{}, {-1}, {1, 1}, {2, 1}, {100000}})
+    CHECK_THROWS_AS(pass.encode_only(0, wrong), InputError);
+}
+
 TEST_CASE("code pass: stops when asked, and refuses what cannot be") {
   const Scene scene;
   EvaluateOptions options = scene.options();

@@ -50,6 +50,39 @@ TEST_CASE("statistics: AUROC and point-biserial r equal SciPy's, ties included")
   }
 }
 
+TEST_CASE("statistics: AUROC and its variance are those of counting pairs and ties, wherever the ties lie") {
+  // Values of few kinds, so that ties lie at the bottom, at the top and between; bottoms of every height.
+  for (const double bottom : {-3.0, 0.0, -0.0, 5.0}) {
+    for (uint64_t seed = 0; seed < 20; ++seed) {
+      Random random(seed, 0);
+      std::vector<double> scores;
+      std::vector<uint8_t> labels;
+      for (int i = 0; i < 60; ++i) {
+        scores.push_back(std::max(bottom, static_cast<double>(random.below(9)) - 4));
+        labels.push_back(static_cast<uint8_t>(random.below(3) == 0));
+      }
+      double wins = 0, pairs = 0, ties = 0;
+      for (size_t i = 0; i < scores.size(); ++i) {
+        double equal = 0;
+        for (size_t j = 0; j < scores.size(); ++j) {
+          equal += scores[i] == scores[j] ? 1 : 0;
+          if (labels[i] == 0 || labels[j] != 0) continue;
+          wins += scores[i] > scores[j] ? 1 : scores[i] == scores[j] ? 0.5 : 0;
+          ++pairs;
+        }
+        ties += equal * equal - 1;  // a tie of t has t of these, t^3 - t together
+      }
+      const RankComparison result = compare_ranks(scores, labels);
+      CHECK(result.labelled * result.others == static_cast<int64_t>(pairs));
+      CHECK(result.auroc == wins / pairs);
+      const double variance = pairs / 12 * (61 - ties / (60 * 59));
+      if (variance > 0)
+        CHECK(result.z == doctest::Approx((wins - pairs / 2) / std::sqrt(variance)).epsilon(1e-12));
+      if (variance <= 0) CHECK(result.p == 1);
+    }
+  }
+}
+
 TEST_CASE("statistics: Spearman's rho equals SciPy's, ties included") {
   for (const json& c : golden()["spearman"]) {
     const Correlation result = spearman(c["x"].get<std::vector<double>>(), c["y"].get<std::vector<double>>());
@@ -137,6 +170,9 @@ TEST_CASE("statistics: what is undefined says so") {
   CHECK(compare_ranks(flat, std::vector<uint8_t>{1, 0, 1}).p == 1);
   CHECK(compare_ranks(rising, std::vector<uint8_t>{0, 0, 0}).auroc == 0.5);
   CHECK_THROWS_AS(compare_ranks(rising, std::vector<uint8_t>{1}), ShapeError);
+  CHECK_THROWS_AS(compare_ranks(std::vector<double>{1, std::nan("")}, std::vector<uint8_t>{0, 1}),
+                  InputError);
+  CHECK(compare_ranks({}, {}).auroc == 0.5);
   CHECK_THROWS_AS(mid_ranks(std::vector<double>{1, std::nan("")}), InputError);
   CHECK_THROWS_AS(hypergeometric_tail(1, 5, 2, 4), InputError);
   CHECK_THROWS_AS(benjamini_hochberg(std::vector<double>{1.5}), InputError);

@@ -1,4 +1,5 @@
 """scripts/findings.py: its statistics, the rules of its verdicts, the page on invented results, welcome or not."""
+import hashlib
 import io
 import itertools
 import contextlib
@@ -192,13 +193,8 @@ class Page(unittest.TestCase):
         for k in ks or self.settings.ks:
             invented.write(self.settings.work / f"results/eval-k{k}.json",
                            {"evaluations": [invented.evaluation(tap, k) for tap in self.settings.taps()]})
-        for k in self.settings.match_ks:
-            for a, b in self.settings.pairs():
-                invented.write(self.settings.work / f"results/match-k{k}" / f"{a}.{b}" / "match.json",
-                               invented.match(a, b, odds, p, same, random_pairs))
-                share = 0.6 if same > 45 else 0.02 if same < 35 else 0.25
-                path = self.settings.work / f"results/match-k{k}" / f"{a}.{b}" / "match.csv"
-                path.write_text(invented.pairs_csv(share))
+        for folder in {step for steps in plan.matched(self.settings).values() for step in steps.values()}:
+            self.pair(folder, odds, p, same, random_pairs)
         invented.write(self.settings.work / "results/joined/all/match.json",
                        invented.joined(self.settings.pairs(), odds, p, same))
         for run in ("layers", "photos-k8", "photos-k32"):
@@ -208,6 +204,16 @@ class Page(unittest.TestCase):
             "dead": 0.5,
             "l0": 31.5
         })
+
+    def pair(self, folder, odds=4.0, p=1e-6, same=60, random_pairs=False, positions=196):
+        """Results of one call of `match`."""
+        for a, b in self.settings.pairs():
+            document = invented.match(a, b, odds, p, same, random_pairs)
+            document["about"] |= {"positions": positions, "of_positions": 196}
+            invented.write(self.settings.work / "results" / folder / f"{a}.{b}" / "match.json", document)
+            share = 0.6 if same > 45 else 0.02 if same < 35 else 0.25
+            path = self.settings.work / "results" / folder / f"{a}.{b}" / "match.csv"
+            path.write_text(invented.pairs_csv(share))
 
     def text(self):
         path = self.top / "docs/findings.md"
@@ -247,7 +253,7 @@ class Page(unittest.TestCase):
         self.assertIn("| mixed4c.5x5 | 32 | 0.125 | 50.0 % | 31.5 |", text)  # trained on the photos alone
         self.assertIn("Every cell of the claims was measured.", text)
         self.assertIn("**supported** (50 cells: 50 for)", text)
-        self.assertRegex(text, r"\| mixed4a, mixed4b \| 32 \| correlation \|.*\| 80 of 100 \| for \|")
+        self.assertRegex(text, r"\| mixed4a, mixed4b \| photos \| 32 \| correlation \|.*\| 80 of 100 \| for \|")
         self.assertIn("| trained on photos alone | k = 8: 10,240 tokens a tap of 21,000 images;", text)
         self.assertEqual(len(list((self.top / "docs/findings").glob("*.svg"))), 11)
 
@@ -282,7 +288,7 @@ class Page(unittest.TestCase):
             self.row(text, "C1", f"autoencoders of single branches, {plan.PHOTOS}:")[4],
             r"^against 1x1: .*; against 3x3: .*; against pool: ")
         self.assertEqual(
-            self.row(text, "C5", "pairs of latents of neighbouring layers, each other's best by correlation")[4],
+            self.row(text, "C5", f"pairs of latents of neighbouring layers, {plan.PHOTOS}, each other's best by correlation")[4],
             "latents: 240 pairs of one branch, 160 when exchanged; "
             "random dictionary: 160 pairs of one branch, 160 when exchanged")
 
@@ -295,7 +301,8 @@ class Page(unittest.TestCase):
                 "C1, latents of whole layers, photos: share of the decoder in 5x5, those of animal against the "
                 "others: k = 8\n", "photos and shards: share of animal latents in 5x5 against the other three, "
                 "matched by firing density: k = 32 (mixed4b; mixed4d; mixed4e)\n",
-                "C5, the same pairs: both most enriched in 5x5?: k = 8, k = 32\n"):
+                "C5, the same pairs, photos: both most enriched in 5x5?: k = 8, k = 32\n",
+                "C5, the same pairs, photos and shards: both most enriched in 5x5?: k = 32\n"):
             self.assertIn(line, said)
         self.assertIn("colour (C4) of the shards", said)
         self.assertIn("**supported** (14 of 50 cells measured: 10 for, 4 neither)", text)
@@ -321,6 +328,21 @@ class Page(unittest.TestCase):
         self.assertIn("32: 5 / 0 of 5", self.row(text, "C4", f"latents of whole layers, {plan.ALL_IMAGES}:"))
         self.assertNotIn("colour (C4) of the shards", text)
         self.assertIn("--full-concepts animal,colour", text)
+
+    def test_pairs_of_all_images_are_their_own(self):
+        """Of photos for the claim, of all images nothing: another row, chart and table, by few positions."""
+        self.fill({"prefers": {"animal": "5x5"}})
+        self.pair("match-all-k32", odds=1.0, p=0.7, same=40, positions=9)
+        text = self.text()
+        for way in ("pairs of latents of neighbouring layers, {}, each other's best by correlation",
+                    "pairs of latents of neighbouring layers, {}, each other's best by class profile",
+                    "the same pairs, {}: both most enriched"):
+            self.assertEqual(self.row(text, "C5", way.format(plan.PHOTOS))[-1], "**supported** |")
+            self.assertEqual(self.row(text, "C5", way.format(plan.ALL_IMAGES))[-1], "**not supported** |")
+        self.assertEqual(self.verdict(text, "C5"), rules.MIXED)
+        self.assertIn("Of photos and shards 9 positions of 196 are read", text)
+        self.assertIn("| mixed4a, mixed4b | photos and shards | 32 | class profile | 100 | 1.0 [", text)
+        self.assertIn("k = 32, photos and shards", (self.top / "docs/findings/c5-pairs.svg").read_text())
 
     def test_photos_only(self):
         """Nothing but photos trains: there is no second training and nothing else to look at."""
@@ -379,7 +401,7 @@ class Page(unittest.TestCase):
         """The odds ratio is high, but no more pairs share a branch than after exchanging branches."""
         self.fill(odds=5.0, same=40)
         tests = [line for line in self.text().splitlines() if line.startswith("| **C5**")]
-        self.assertEqual([line.rsplit("**", 2)[1] for line in tests], [rules.NOT_SUPPORTED] * 4 + [rules.SUPPORTED])
+        self.assertEqual([line.rsplit("**", 2)[1] for line in tests], [rules.NOT_SUPPORTED] * 6 + [rules.SUPPORTED, rules.NOT_SUPPORTED, rules.SUPPORTED])
         self.assertEqual(self.verdict(self.text(), "C5"), rules.MIXED)
 
     def test_no_latent_of_the_branch(self):
@@ -396,8 +418,8 @@ class Page(unittest.TestCase):
     def test_pairs_of_a_random_dictionary_share_branches_too(self):
         self.fill(random_pairs=True)
         tests = [line for line in self.text().splitlines() if line.startswith("| **C5**")]
-        self.assertEqual([line.rsplit("**", 2)[1] for line in tests[:3]],
-                         [rules.NOT_SUPPORTED, rules.NOT_SUPPORTED, rules.SUPPORTED])
+        self.assertEqual([line.rsplit("**", 2)[1] for line in tests[:5]],
+                         [rules.NOT_SUPPORTED] * 4 + [rules.SUPPORTED])
 
     def test_copies_of_a_neuron_count_once(self):
         copies = [{
@@ -443,7 +465,7 @@ class Page(unittest.TestCase):
         results = Results(self.settings)
         question = claims.Question("C1", "", "animal", "5x5", plan.looks(self.settings)[plan.PHOTOS], "photos")
         whole, own = claims.whole_layers(results, question), claims.own_autoencoders(results, question)
-        pairs = claims.kept_branches(results)[0][0]
+        pairs = claims.kept_branches(results)[0].test
         for effects, count in ((whole.effects, 40), (whole.direct, 30), (whole.control, 10), (own.odds, 40), ({
                 cell:
                 cell.effect
@@ -506,7 +528,7 @@ class Plan(unittest.TestCase):
         names = list(self.steps)
         first = ["train-layers", "branches-k32", "eval-k32", "train-photos-k32", "branches-photos-k32"]
         self.assertEqual(names[:5], first)
-        self.assertEqual(names[-2:], ["branches-all-k32", "branches-all-k32-single"])
+        self.assertEqual(names[-3:], ["branches-all-k32", "branches-all-k32-single", "match-all-k32"])
         self.assertLess(names.index("train-second"), names.index("seeds-k32"))
         self.assertLess(names.index("train-joined"), names.index("joined"))
 
@@ -530,6 +552,13 @@ class Plan(unittest.TestCase):
         look = self.steps["branches-photos-k8"]
         self.assertEqual(look[:2], ("branches", self.option("train-photos-k8", "--out")))
         self.assertEqual(self.option("branches-photos-k8", "--images"), "/photos")
+
+    def test_layers_are_matched_over_all_images_by_few_positions(self):
+        self.assertEqual(self.option("match-all-k32", "--images"), "/photos,/x.tar")
+        self.assertEqual(self.option("match-all-k32", "--positions"), "9")
+        self.assertEqual(self.option("match-all-k32", "--tap-pairs"), self.option("match-k32", "--tap-pairs"))
+        self.assertEqual(self.option("match-k32", "--images"), "/photos")
+        self.assertNotIn("--positions", self.steps["match-k32"])
 
     def test_the_second_seed_is_that_of_the_largest_k(self):
         self.assertEqual((self.option("train-second", "--k"), self.option("train-second", "--seed")), ("32", "1"))
@@ -652,6 +681,41 @@ class Running(unittest.TestCase):
         (self.top / "work/done/train-layers.json").unlink()
         _, calls, _ = self.call()
         self.assertNotIn("train", [call[0] for call in calls])
+
+    def left_behind(self, taps, **other):
+        """What a call of branches-all-k8 has written of these taps; `other`: where it was another call."""
+        run = f"{self.top}/work/runs/layers/sweep/k=8"
+        for tap in taps:
+            sae = pathlib.Path(run, tap, "sae.safetensors")
+            sae.parent.mkdir(parents=True, exist_ok=True)
+            sae.write_text(tap)
+            document = invented.branches(tap, 8) | {"left_out": ["dog: 0 of 9 labelled images show it", "bird: all"]}
+            document["about"] |= {"run": run, "seed": 0, "rounds": 10000, "images_sha256": "cd" * 32}
+            document["about"] |= {"sae_sha256": hashlib.sha256(tap.encode()).hexdigest(), **other}
+            invented.write(self.top / f"work/results/branches-all-k8/{tap}/branches.json", document)
+
+    def test_taps_of_an_analysis_that_was_cut_off_are_kept(self):
+        self.call("--steps", "train-layers")
+        self.left_behind(["mixed4a"])
+        for tap, other in (("mixed4b", {"seed": 1}), ("mixed4c", {"images_sha256": "ef" * 32}),
+                           ("mixed4d", {"sae_sha256": "12" * 32}), ("mixed4e", {"rounds": 99})):
+            self.left_behind([tap], **other)
+        _, calls, errors = self.call("--steps", "branches-all-k8")
+        self.assertIn("branches-all-k8 ... without mixed4a, which are there", errors)
+        self.assertEqual(calls[0][calls[0].index("--tap") + 1], "mixed4b,mixed4c,mixed4d,mixed4e")
+        self.assertIn("Of branches-all-k8, mixed4a had been written by earlier", (self.top / "findings.md").read_text())
+        self.assertEqual(self.call("--steps", "branches-all-k8")[1], [])
+
+    def test_an_analysis_of_which_all_is_there(self):
+        self.call("--steps", "train-layers")
+        self.left_behind(["mixed4a", "mixed4b", "mixed4c", "mixed4d", "mixed4e"])
+        self.assertEqual(self.call("--steps", "branches-all-k8")[1], [])
+        text = (self.top / "findings.md").read_text()
+        self.assertIn("| branches-all-k8 | `branchsae branches` | – | 0.1.0 (commit 456) |", text)
+        self.assertIn("Of branches-all-k8, all taps had been written by earlier calls", text)
+        self.left_behind(["mixed4c"])
+        _, calls, _ = self.call("--steps", "branches-all-k8", "--full-concepts", "animal,cat")
+        self.assertEqual(calls[0][calls[0].index("--tap") + 1], "mixed4a,mixed4b,mixed4c,mixed4d,mixed4e")
 
     def test_a_run_with_other_options_or_images_is_refused(self):
         self.call()
