@@ -124,8 +124,8 @@ def own_autoencoders(results, asked, page):
         ]
     text = (f"### Autoencoders of single branches, {question.images}\n\n"
             f"Share of live latents that are {question.concept} features, and the odds ratio of {question.branch} "
-            "against each other branch (q beside it) and against the three together, within tenths of firing "
-            "density.\n\n")
+            "against each other branch and against the three together, q beside it, within tenths of "
+            "firing density.\n\n")
     if not rows:
         return text + "Not measured.\n"
     chart = figures.forest(f"{question.concept} features, {question.images}: {question.branch} against the others",
@@ -147,7 +147,7 @@ def own_autoencoder_row(results, cell, asked, step):
     odds = [asked.odds[cell.k, cell.where, (rival, )] for rival in claims.others(asked.question.branch)]
     return (cell.where, cell.k, *(share or MISSING for share in shares),
             *(f"{with_interval(one, 2)}, {probability(one.q)}" if one else MISSING
-              for one in odds), with_interval(cell.effect, 2), cell.says)
+              for one in (*odds, cell.effect)), cell.says)
 
 
 def share_of(results, step, tap, concept):
