@@ -61,7 +61,7 @@ TEST_CASE("heat maps: the latent's values at every position of its card's images
   CodeBatch batch;
   batch.k = 2;
   batch.images = images;
-  batch.tokens_per_image = 2;
+  batch.tokens_per_image = batch.codes_per_image = 2;
   batch.values = {values.data(), {4, 2}};
   batch.indices = {indices.data(), {4, 2}};
   maps.add(batch);

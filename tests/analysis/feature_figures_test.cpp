@@ -252,7 +252,7 @@ TEST_CASE("firing: rows and columns of a grid that is not square") {
   CodeBatch batch;
   batch.k = 1;
   batch.images = images;
-  batch.tokens_per_image = 6;
+  batch.tokens_per_image = batch.codes_per_image = 6;
   batch.values = {values.data(), {12, 1}};
   batch.indices = {indices.data(), {12, 1}};
   const auto firing = firing_latents(batch, 1, {2, 3});
@@ -427,7 +427,7 @@ TEST_CASE("card pictures: crops and heat maps of the images that the names say")
   CodeBatch batch;
   batch.k = 1;
   batch.images = images;
-  batch.tokens_per_image = 6;
+  batch.tokens_per_image = batch.codes_per_image = 6;
   batch.values = {values.data(), {18, 1}};
   batch.indices = {indices.data(), {18, 1}};
   maps.add(batch);
