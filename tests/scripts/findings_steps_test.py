@@ -115,13 +115,13 @@ class Running(unittest.TestCase):
 
     def left_behind(self, taps, **other):
         """What a call of branches-all-k8 has written of these taps; `other`: where it was another call."""
-        run = f"{self.top}/work/runs/layers/sweep/k=8"
+        run = self.top / "work" / "runs/layers/sweep/k=8"
         for tap in taps:
-            sae = pathlib.Path(run, tap, "sae.safetensors")
+            sae = run / tap / "sae.safetensors"
             sae.parent.mkdir(parents=True, exist_ok=True)
             sae.write_text(tap)
             document = invented.branches(tap, 8) | {"left_out": ["dog: 0 of 9 labelled images show it", "bird: all"]}
-            document["about"] |= {"run": run, "seed": 0, "rounds": 10000, "images_sha256": "cd" * 32}
+            document["about"] |= {"run": str(run), "seed": 0, "rounds": 10000, "images_sha256": "cd" * 32}
             document["about"] |= {"sae_sha256": hashlib.sha256(tap.encode()).hexdigest(), **other}
             invented.write(self.top / f"work/results/branches-all-k8/{tap}/branches.json", document)
 
