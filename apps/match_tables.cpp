@@ -127,20 +127,20 @@ Table found_table(const MatchResult& result) {
                {"pairing"},
                {"threshold", kRight},
                {"pairs", kRight},
-               {"median r", kRight},
+               {"median", kRight},
                {"of even images", kRight},
                {"hold on odd", kRight},
-               {"median r there", kRight}});
+               {"median there", kRight}});
   for (const SimilarityMatch& match : result.similarities) {
     for (const Pairing& pairing : match.pairings) {
       std::vector<float> r;
       for (const LatentPair& pair : pairing.pairs) r.push_back(pair.similarity);
       std::vector<std::string> row = {match.name, pairing.name, figure(match.threshold), count(std::ssize(r)),
                                       figure(median(r))};
-      if (&pairing == &match.pairings.front()) {
-        row.push_back(count(std::ssize(match.halves.matched)));
-        row.push_back(count(std::ssize(match.halves.hold)));
-        row.push_back(figure(median(match.halves.held_out)));
+      if (match.halves && &pairing == &match.pairings.front()) {
+        row.push_back(count(std::ssize(match.halves->matched)));
+        row.push_back(count(std::ssize(match.halves->hold)));
+        row.push_back(figure(median(match.halves->held_out)));
       }
       table.row(row);
     }
@@ -170,7 +170,7 @@ std::string match_text(const MatchResult& result) {
       if (!pairing.enriched) continue;
       tables.add_same(match.name, pairing.name, "enrichment", *pairing.enriched, pairing.random_enriched);
     }
-    add("held on odd images", match.halves.agreement, std::nullopt);
+    if (match.halves) add("held on odd images", match.halves->agreement, std::nullopt);
   }
   text += tables.text();
   for (const SimilarityMatch& match : result.similarities) {

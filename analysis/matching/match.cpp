@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 
+#include "analysis/matching/correlation.h"
 #include "engine/error.h"
 
 namespace branchsae {
@@ -15,7 +16,7 @@ namespace {
 /// One similarity on some of the images: as they are, and with b's images shuffled.
 struct Comparison {
   std::vector<std::unique_ptr<CodeStore>> owned;  // what the correlations read, where it is not the sides'
-  std::unique_ptr<CodeCorrelation> real, null;
+  std::unique_ptr<LatentSimilarity> real, null;
 };
 
 /// On these images.
@@ -48,24 +49,40 @@ Comparison compare_profiles(const MatchSide& a, const MatchSide& b, const ImageP
   return result;
 }
 
+std::vector<uint8_t> fires(const CodeStore& codes) {
+  std::vector<uint8_t> live;
+  for (const int64_t count : codes.fired()) live.push_back(count > 0 ? 1 : 0);
+  return live;
+}
+
+Comparison compare_weights(const MatchSide& a, const MatchSide& b, const VirtualWeights& weights,
+                           uint64_t seed) {
+  const auto similarity = [&](std::optional<uint64_t> shuffle) {
+    return std::make_unique<WeightSimilarity>(weights, fires(*a.codes), fires(*b.codes), shuffle);
+  };
+  return {{}, similarity(std::nullopt), similarity(seed)};
+}
+
 /// One pass of one similarity over two sides.
 class Matcher {
  public:
   Matcher(const MatchSide& a, const MatchSide& b, const MatchOptions& options, bool agreements)
       : a_(a), b_(b), options_(options), agreements_(agreements) {}
 
+  /// By what the codes of the images say; tried on halves of them too.
   SimilarityMatch run(const std::string& name, const Compare& compare, int64_t images) const {
-    SimilarityMatch match{.name = name};
-    {
-      const Comparison all = compare(same_images(images));
-      match.threshold = threshold_of(all);
-      PairSearch found = find_pairs(*all.real, options_.threads, match.threshold);
-      match.above = std::ssize(found.candidates);
-      match.pairings.push_back({.name = "mutual best", .pairs = std::move(found.mutual)});
-      match.pairings.push_back(
-          {.name = "one to one",
-           .pairs = one_to_one(found.candidates, all.real->rows(), all.real->columns())});
-    }
+    SimilarityMatch match = run(name, compare(same_images(images)));
+    match.halves = split(compare, images);
+    return match;
+  }
+
+  SimilarityMatch run(const std::string& name, const Comparison& all) const {
+    SimilarityMatch match{.name = name, .threshold = threshold_of(all)};
+    PairSearch found = find_pairs(*all.real, options_.threads, match.threshold);
+    match.above = std::ssize(found.candidates);
+    match.pairings.push_back({.name = "mutual best", .pairs = std::move(found.mutual)});
+    match.pairings.push_back(
+        {.name = "one to one", .pairs = one_to_one(found.candidates, all.real->rows(), all.real->columns())});
     for (Pairing& pairing : match.pairings) {
       pairing.agreement = agreement_of(pairing.pairs, a_.profile, b_.profile);
       pairing.random = agreement_of(pairing.pairs, a_.random, b_.random);
@@ -73,13 +90,12 @@ class Matcher {
       pairing.random_enriched =
           agreement_of(pairing.pairs, by_enrichment(a_.random), by_enrichment(b_.random));
     }
-    match.halves = split(compare, images);
     return match;
   }
 
  private:
   double threshold_of(const Comparison& comparison) const {
-    return correlation_quantile(*comparison.null, options_.threads, options_.quantile);
+    return similarity_quantile(*comparison.null, options_.threads, options_.quantile);
   }
 
   std::optional<Agreement> agreement_of(std::span<const LatentPair> pairs, const BranchProfile& a,
@@ -122,6 +138,13 @@ int64_t count_classes(std::span<const int32_t> class_of, bool odd) {
   return std::ssize(classes);
 }
 
+/// Why codes cannot be correlated; empty when they can.
+std::string no_correlation(const MatchSide& a, const MatchSide& b) {
+  if (a.codes->positions() == b.codes->positions()) return "";
+  return fmt::format("the taps have different grids, of {} and {} positions", a.codes->positions(),
+                     b.codes->positions());
+}
+
 /// Why class profiles cannot be had; empty when they can.
 std::string no_profiles(std::span<const int32_t> class_of) {
   if (class_of.empty()) return "the images have no labels";
@@ -142,7 +165,7 @@ void correct_all(MatchResult& result) {
         if (*one) agreements.push_back(&**one);
       }
     }
-    if (match.halves.agreement) agreements.push_back(&*match.halves.agreement);
+    if (match.halves && match.halves->agreement) agreements.push_back(&*match.halves->agreement);
   }
   correct(agreements);
 }
@@ -160,13 +183,40 @@ void check_sides(const MatchSide& a, const MatchSide& b, std::span<const int32_t
 }
 
 int64_t live(const CodeStore& codes) {
-  return std::ranges::count_if(codes.fired(), [](int64_t count) { return count > 0; });
+  return std::ranges::count(fires(codes), 1);
+}
+
+/// The similarities that were asked for, each with its pairs or with why there are none.
+std::vector<SimilarityMatch> compare_all(const MatchSide& a, const MatchSide& b,
+                                         std::span<const int32_t> class_of, const VirtualWeights& weights,
+                                         const Matcher& matcher, const MatchOptions& options) {
+  const int64_t images = a.codes->images();
+  std::vector<SimilarityMatch> matches;
+  const auto add = [&](const char* name, const std::string& missing, const auto& compare) {
+    if (std::ranges::find(options.similarities, name) == options.similarities.end()) return;
+    if (!missing.empty())
+      matches.push_back({.name = name, .skipped = missing});
+    else
+      matches.push_back(compare(name));
+  };
+  add(kByCorrelation, no_correlation(a, b), [&](const char* name) {
+    return matcher.run(
+        name, [&](const ImagePairing& some) { return compare_codes(a, b, some, options.seed); }, images);
+  });
+  add(kByClassProfile, no_profiles(class_of), [&](const char* name) {
+    return matcher.run(
+        name, [&](const ImagePairing& some) { return compare_profiles(a, b, some, class_of, options.seed); },
+        images);
+  });
+  add(kByVirtualWeight, weights.missing,
+      [&](const char* name) { return matcher.run(name, compare_weights(a, b, weights, options.seed)); });
+  return matches;
 }
 
 }  // namespace
 
 MatchResult match_codes(const MatchSide& a, const MatchSide& b, std::span<const int32_t> class_of,
-                        const MatchOptions& options) {
+                        const VirtualWeights& weights, const MatchOptions& options) {
   check_sides(a, b, class_of);
   MatchResult result{.images = a.codes->images(), .tokens = a.codes->tokens()};
   result.labelled = std::ranges::count_if(class_of, [](int32_t label) { return label >= 0; });
@@ -176,23 +226,7 @@ MatchResult match_codes(const MatchSide& a, const MatchSide& b, std::span<const 
   result.live_b = live(*b.codes);
   result.no_agreement = incomparable(a.profile, b.profile);
   const Matcher matcher(a, b, options, result.no_agreement.empty());
-  if (a.codes->positions() != b.codes->positions()) {
-    const std::string why = fmt::format("the taps have different grids, of {} and {} positions",
-                                        a.codes->positions(), b.codes->positions());
-    result.similarities.push_back({.name = "correlation", .skipped = why});
-  } else {
-    result.similarities.push_back(matcher.run(
-        "correlation", [&](const ImagePairing& images) { return compare_codes(a, b, images, options.seed); },
-        result.images));
-  }
-  if (const std::string why = no_profiles(class_of); !why.empty()) {
-    result.similarities.push_back({.name = "class profile", .skipped = why});
-  } else {
-    result.similarities.push_back(matcher.run(
-        "class profile",
-        [&](const ImagePairing& images) { return compare_profiles(a, b, images, class_of, options.seed); },
-        result.images));
-  }
+  result.similarities = compare_all(a, b, class_of, weights, matcher, options);
   correct_all(result);
   return result;
 }

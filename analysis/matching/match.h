@@ -1,8 +1,8 @@
 #pragma once
-/// Features of two autoencoders paired by what they respond to: do pairs keep their branch?
-/// Similarities: Pearson's r of the codes over the same (image, position); r of mean scores per class. Pairs:
-/// mutual best, and one-to-one of largest total, both above a quantile of the same similarity with the
-/// images of one side shuffled.
+/// Features of two autoencoders paired by what they respond to, or by the weights between them: do pairs keep
+/// their branch? Similarities: Pearson's r of the codes over the same (image, position); r of mean scores per
+/// class; virtual weights. Pairs: mutual best, and one-to-one of largest total, both above a quantile of the
+/// same similarity with the images of one side shuffled, of weights with its channels shuffled.
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -12,6 +12,7 @@
 #include "analysis/matching/agreement.h"
 #include "analysis/matching/code_store.h"
 #include "analysis/matching/pairs.h"
+#include "analysis/matching/virtual_weights.h"
 
 namespace branchsae {
 
@@ -22,7 +23,13 @@ struct MatchSide {
   BranchProfile random;  ///< random_profile() of the same tap: the control
 };
 
+/// What latents are compared by, as results name it.
+inline constexpr const char* kByCorrelation = "correlation";
+inline constexpr const char* kByClassProfile = "class profile";
+inline constexpr const char* kByVirtualWeight = "virtual weight";
+
 struct MatchOptions {
+  std::vector<std::string> similarities = {kByCorrelation, kByClassProfile, kByVirtualWeight};
   double quantile = 0.999;  ///< of the shuffled null, the threshold
   int64_t rounds = 10000;   ///< of permutations
   uint64_t seed = 0;
@@ -47,12 +54,12 @@ struct SplitHalves {
 };
 
 struct SimilarityMatch {
-  std::string name;          ///< "correlation", "class profile"
+  std::string name;          ///< one of those above
   std::string skipped = {};  ///< why it could not be computed; then nothing below is set
   double threshold = 0;
   int64_t above = 0;  ///< pairs above it, of all live ones
   std::vector<Pairing> pairings = {};
-  SplitHalves halves = {};
+  std::optional<SplitHalves> halves = {};  ///< unset where no image is read
 };
 
 struct MatchResult {
@@ -65,10 +72,10 @@ struct MatchResult {
 /// Two halves of two images each.
 inline constexpr int64_t kLeastMatchImages = 4;
 
-/// class_of [images]: number of each image's class, -1 for none; empty: no labels. Same seed, same result for
-/// any number of threads. Throws InputError when the sides saw different images or fewer than
-/// kLeastMatchImages.
+/// class_of [images]: number of each image's class, -1 for none; empty: no labels. weights: of a's latents on
+/// b's. Same seed, same result for any number of threads. Throws InputError when the sides saw different
+/// images or fewer than kLeastMatchImages, ShapeError for classes or weights of other sizes.
 MatchResult match_codes(const MatchSide& a, const MatchSide& b, std::span<const int32_t> class_of,
-                        const MatchOptions& options);
+                        const VirtualWeights& weights, const MatchOptions& options);
 
 }  // namespace branchsae

@@ -139,7 +139,8 @@ Json pairing_json(const SimilarityMatch& match, const Pairing& pairing, const Ma
             {"random_dictionary", control_json(pairing.random)},
             {"enriched", enriched_json(pairing.enriched, pairing.random_enriched)}};
   // Halves are matched by mutual best only: the other pairing would repeat nearly the same pairs.
-  json["split_halves"] = pairing.name == "mutual best" ? halves_json(match.halves) : Json(nullptr);
+  const bool halved = match.halves && pairing.name == "mutual best";
+  json["split_halves"] = halved ? halves_json(*match.halves) : Json(nullptr);
   json["pairs"] = std::move(pairs);
   return json;
 }

@@ -21,12 +21,12 @@ struct Best {
 /// What all blocks of rows found; rows are written by one block each, columns under the lock.
 class Search {
  public:
-  Search(const CodeCorrelation& correlation, double threshold, std::span<const LatentPair> watched)
+  Search(const LatentSimilarity& similarity, double threshold, std::span<const LatentPair> watched)
       : threshold_(threshold),
         watched_(watched),
-        rows_(static_cast<size_t>(correlation.rows())),
-        columns_(static_cast<size_t>(correlation.columns())),
-        candidates_(static_cast<size_t>(correlation.rows())),
+        rows_(static_cast<size_t>(similarity.rows())),
+        columns_(static_cast<size_t>(similarity.columns())),
+        candidates_(static_cast<size_t>(similarity.rows())),
         watched_r_(watched.size()) {}
 
   void take(int64_t first, View<const float, 2> r) {
@@ -78,10 +78,10 @@ class Search {
 
 }  // namespace
 
-PairSearch find_pairs(const CodeCorrelation& correlation, int threads, double threshold,
+PairSearch find_pairs(const LatentSimilarity& similarity, int threads, double threshold,
                       std::span<const LatentPair> watched) {
-  Search search(correlation, threshold, watched);
-  correlation.for_rows(threads, [&](int64_t first, View<const float, 2> r) { search.take(first, r); });
+  Search search(similarity, threshold, watched);
+  similarity.for_rows(threads, [&](int64_t first, View<const float, 2> r) { search.take(first, r); });
   return std::move(search).result();
 }
 

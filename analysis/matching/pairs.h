@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "analysis/matching/assignment.h"
-#include "analysis/matching/correlation.h"
+#include "analysis/matching/similarity.h"
 
 namespace branchsae {
 
@@ -16,7 +16,7 @@ struct PairSearch {
 
 /// One pass over all r. Ties go to the lower latent. threshold: NaN finds nothing. watched: pairs whose r is
 /// wanted whatever it is, by ascending a, each a once.
-PairSearch find_pairs(const CodeCorrelation& correlation, int threads, double threshold,
+PairSearch find_pairs(const LatentSimilarity& similarity, int threads, double threshold,
                       std::span<const LatentPair> watched = {});
 
 }  // namespace branchsae

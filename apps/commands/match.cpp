@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "analysis/matching/match_report.h"
+#include "analysis/matching/opened_map.h"
 #include "apps/commands/commands.h"
 #include "apps/image_list.h"
 #include "apps/match_codes.h"
@@ -22,8 +24,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Words of --similarity, and what results call them.
+const std::map<std::string, const char*> kSimilarities{
+    {"correlation", kByCorrelation}, {"profile", kByClassProfile}, {"weight", kByVirtualWeight}};
+
 struct Options {
   MatchArguments match;
+  std::vector<std::string> similarities = {"correlation", "profile", "weight"};
   int64_t positions = 0, rounds = 10000;
   double quantile = 0.999, layer_share = 0.1;
 };
@@ -32,17 +39,22 @@ struct Options {
 class Job {
  public:
   Job(const Context& context, const Options& options)
-      : context_(context), options_(options), input_(open_match(options.match)) {}
+      : context_(context),
+        options_(options),
+        similarities_(similarities(options)),
+        input_(open_match(options.match)) {}
 
   void run() {
     const Device device = open_device(context_.common);
     threads_ = device.backend().threads();
     codes_ = read_codes(context_, device, input_, options_.positions);
     warn_of_skipped(codes_.skipped);
-    if (!input_.labels.missing.empty()) info("no class profiles: " + input_.labels.missing);
+    if (!input_.labels.missing.empty() && compares_by(kByClassProfile))
+      info("no class profiles: " + input_.labels.missing);
     for (const MatchInput::Pair& pair : input_.pairs) {
       const size_t ks = std::min(codes_.members[pair.a].ks.size(), codes_.members[pair.b].ks.size());
-      for (size_t k = 0; k < ks; ++k) match(pair, k);
+      const VirtualWeights weights = weights_of(pair);
+      for (size_t k = 0; k < ks; ++k) match(pair, k, weights);
     }
     for (size_t member : input_.joined) {
       for (size_t k = 0; k < codes_.members[member].ks.size(); ++k) join(member, k);
@@ -54,6 +66,35 @@ class Job {
   }
 
  private:
+  static std::vector<std::string> similarities(const Options& options) {
+    std::vector<std::string> names;
+    for (const std::string& word : options.similarities) {
+      const auto found = kSimilarities.find(word);
+      if (found == kSimilarities.end())
+        throw InputError(fmt::format("--similarity takes correlation, profile and weight, not '{}'", word));
+      names.emplace_back(found->second);
+    }
+    return names;
+  }
+  bool compares_by(const char* name) const {
+    return std::ranges::find(similarities_, name) != similarities_.end();
+  }
+
+  /// Of a's latents on b's; where there are none, why.
+  VirtualWeights weights_of(const MatchInput::Pair& pair) const {
+    if (!compares_by(kByVirtualWeight)) return {.missing = "not asked for"};
+    const MatchMember &a = input_.members[pair.a], &b = input_.members[pair.b];
+    const Graph& graph = input_.run.graph;
+    HostTensor map;
+    try {
+      map = opened_map(graph, resolve_tap(graph, a.tap.name), resolve_tap(graph, b.tap.name));
+    } catch (const InputError& error) {
+      return {.missing = error.what()};
+    }
+    return virtual_weights(input_.decoder(pair.a), input_.saes[pair.b].parameters.w.matrix(), map,
+                           channel_groups(a.branches));
+  }
+
   uint64_t seed() const { return static_cast<uint64_t>(context_.common.seed); }
   const CodeStore& codes(size_t member, size_t k) const { return codes_.members[member].codes[k]; }
   int64_t k_of(size_t member, size_t k) const { return codes_.members[member].ks[k]; }
@@ -65,18 +106,21 @@ class Job {
             random_profile(input_.saes[member].spec.n, groups, density, 2 * seed() + salt)};
   }
 
-  void match(const MatchInput::Pair& pair, size_t k) {
+  void match(const MatchInput::Pair& pair, size_t k, const VirtualWeights& weights) {
     check_stop();
     const MatchSide a = side(pair.a, k, 0), b = side(pair.b, k, 1);
-    const MatchResult result = match_codes(
-        a, b, codes_.class_of,
-        {.quantile = options_.quantile, .rounds = options_.rounds, .seed = seed(), .threads = threads_});
+    const MatchResult result = match_codes(a, b, codes_.class_of, weights,
+                                           {.similarities = similarities_,
+                                            .quantile = options_.quantile,
+                                            .rounds = options_.rounds,
+                                            .seed = seed(),
+                                            .threads = threads_});
     const MatchMember &left = input_.members[pair.a], &right = input_.members[pair.b];
     Json about = common_about();
     about["a"] = about_member(pair.a, k);
     about["b"] = about_member(pair.b, k);
     about["quantile"] = options_.quantile;
-    about["null"] = "images of b shuffled";
+    about["null"] = "images of b shuffled; of virtual weights the channels of a, inside each branch";
     const std::string json = match_json(result, a, b, about.dump());
     const std::string other_run = tap_file_name(fs::canonical(right.run).filename().string());
     const std::string partner =
@@ -159,6 +203,7 @@ class Job {
 
   const Context& context_;
   const Options& options_;
+  std::vector<std::string> similarities_;
   MatchInput input_;
   MatchCodes codes_;
   Json documents_ = Json::array();
@@ -186,22 +231,30 @@ void add_match(Application& application) {
       {"match", "RUN_A [RUN_B] [IMAGES...]", "do similar features keep their branch?",
        R"(Pairs the features of two autoencoders that respond to the same things, and tests whether pairs lie in
 the same branch more often than chance. Two layers have no basis in common, so that features are compared by
-what they do on the same images:
-  correlation    Pearson's r of the codes over the same image and position
-  class profile  Pearson's r of the mean scores per class, on labelled images
+what they do on the same images, or by the network's weights from the one to the other:
+  correlation     Pearson's r of the codes over the same image and position
+  class profile   Pearson's r of the mean scores per class, on labelled images
+  virtual weight  |cosine| of what one feature writes and what the other reads of the first one's layer,
+                  through the convolutions between them with every non-linearity open
 Pairs are each other's best, or one-to-one with the largest total; both only above the 99.9th percentile of
-the same similarity with the images of one side shuffled. For every branch: odds ratio and Fisher's test of
-"both are dominated by it", Spearman's r of the shares; for all together kappa, Cramer's V and a permutation of
-the branches within deciles of density. Pairs found on the images of even number are tried on the others.
+the same similarity with the images of one side shuffled (of weights: one side's channels). For every branch:
+odds ratio and Fisher's test of "both are dominated by it", Spearman's r of the shares; for all together kappa,
+Cramer's V and a permutation of the branches within deciles of density. Pairs found on the images of even
+number are tried on the others.
 
 Without RUN_B neighbouring whole layers of RUN_A are matched, and its joined taps by themselves: there a feature
 that lives in two layers is its own pair. With RUN_B the taps that both runs have: two seeds give the ceiling.)",
        R"(  branchsae match runs/first
   branchsae match runs/first --tap-a mixed4c --tap-b mixed4d
   branchsae match runs/seed1 runs/seed2 photos/ --tap-a mixed4c
-  branchsae match runs/first --tap-pairs mixed4b:mixed4c,mixed4c:mixed4d --k 4,8,16,32)"},
+  branchsae match runs/first --tap-pairs mixed4b:mixed4c,mixed4c:mixed4d --k 4,8,16,32
+  branchsae match runs/first --similarity weight --positions 9)"},
       [o](const Context& context) { Job(context, *o).run(); });
   add_arguments(options, o->match);
+  options.list(
+      "--similarity", o->similarities, "NAME",
+      "what features are compared by: correlation, profile (class profile), weight (virtual weight); "
+      "all by default");
   options.count("--positions", o->positions, 0, INT32_MAX,
                 "positions of an image that are compared; 0: all that fit --max-memory");
   options.real("--quantile", o->quantile, 0.5, 1, "of the shuffled null, above which a pair counts");

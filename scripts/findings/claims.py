@@ -238,6 +238,7 @@ def excess(entry):
 
 
 SIMILARITIES = ("correlation", "class profile")
+WEIGHT = "virtual weight"  # between layers, the same whatever images are looked at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,7 +255,7 @@ def kept_branches(results):
     two neighbouring ones."""
     settings, routes = results.settings, []
     for images, steps in plan.matched(settings).items():
-        for similarity in SIMILARITIES:
+        for similarity in (*SIMILARITIES, WEIGHT) if images == plan.PHOTOS else SIMILARITIES:
             how = (f"pairs of latents of neighbouring layers, {images}, each other's best by {similarity}: "
                    "both in 5x5?")
             matchings = {

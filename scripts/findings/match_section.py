@@ -21,7 +21,9 @@ def matches(results, routes, page):
     text = (
         f"## C5: {claims.C5}\n\n"
         "Two latents are a pair when each is the other's best and their similarity is above the 99.9th percentile of "
-        "pairs of shuffled images; features of the joined layers are pairs with themselves. Odds ratio: of being "
+        "pairs of shuffled images; features of the joined layers are pairs with themselves. Virtual weight: cosine of "
+        "what one latent writes and the other reads, through the opened network, above that of shuffled channels; it "
+        "depends on the images by which latents fire alone, and has no halves. Odds ratio: of being "
         "dominated by 5x5 on both sides. kappa: agreement of the four branches beyond chance. same branch: how many "
         "pairs, and how many on average when branches are exchanged among latents of equal density; the same with "
         "the decoders of a random dictionary. hold: pairs of the even images that are above the threshold on the "

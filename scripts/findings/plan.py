@@ -16,7 +16,7 @@ class Settings:
     layers: tuple = ("mixed4a", "mixed4b", "mixed4c", "mixed4d", "mixed4e")
     ks: tuple = (4, 8, 16, 32)
     full_ks: tuple = (32, )
-    full_concepts: tuple = ("animal", "dog", "bird")  # of all images; colour would cost a second pass over them
+    full_concepts: tuple = ("animal", "dog", "bird", "colour")  # of all images; colour is a second pass over them
     photos_ks: tuple = (8, 32)  # of a second training, on the photos alone
     match_ks: tuple = (4, 8, 16, 32)
     match_positions: int = 9  # of an image, of all images: about as many tokens as all positions of 1,000 photos are

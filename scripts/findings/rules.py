@@ -37,7 +37,8 @@ What was added after a first page was known, on 2026-11-30, is more of the same 
 over all images, which had been left out for their time; the training on the photos alone, since on that first page most
 of what the autoencoders had seen were enlarged small images, while one autoencoder of mixed4c trained on the photos
 alone had put animals into 5x5; and C5 at k = 4 and 16, where it had been asked at 8 and 32. On 2026-12-01 C5 over all
-images was added, after that page had C5 on the photos at k = 32.
+images was added, after that page had C5 on the photos at k = 32; and C4 over all images and C5 by virtual weights, after
+pages with C4 on the photos and with C5 by the two other similarities.
 """
 
 FOR, AGAINST, NEITHER, VOID, OPEN = "for", "against", "neither", "void", "open"

@@ -18,6 +18,7 @@ using namespace branchsae;
 namespace {
 
 constexpr int64_t kImages = 120, kPositions = 3, kK = 6;
+const VirtualWeights kNoWeights{.missing = "not in this test"};
 const std::vector<ChannelGroup> kGroups{{"1x1", 0, 4}, {"3x3", 4, 8}, {"5x5", 12, 2}, {"pool", 14, 2}};
 
 /// What causes the latents of every layer: sources fire on tokens, some more on images of their class.
@@ -124,8 +125,9 @@ const Agreement& of(const MatchResult& result, size_t similarity, size_t pairing
 
 TEST_CASE("match: planted pairs are found, hold on the other half, and keep their branch") {
   const Planted planted(1, true);
-  const MatchResult result = match_codes(planted.a, planted.b, ten_classes(), {.rounds = 199, .seed = 1});
-  REQUIRE(result.similarities.size() == 2);
+  const MatchResult result =
+      match_codes(planted.a, planted.b, ten_classes(), kNoWeights, {.rounds = 199, .seed = 1});
+  REQUIRE(result.similarities.size() == 3);
   CHECK(result.images == kImages);
   CHECK(result.classes == 10);
   const SimilarityMatch& match = result.similarities[0];
@@ -148,8 +150,8 @@ TEST_CASE("match: planted pairs are found, hold on the other half, and keep thei
       CHECK(branch.shares.p < 1e-6);
     }
   }
-  CHECK(match.halves.hold.size() > 0.9 * Planted::kLatents);
-  CHECK(match.halves.agreement->kappa > 0.9);
+  CHECK(match.halves->hold.size() > 0.9 * Planted::kLatents);
+  CHECK(match.halves->agreement->kappa > 0.9);
   // Twenty sources of one class have nearly the same ten means: few can be told apart by those.
   CHECK(result.similarities[1].pairings[0].pairs.size() > 10);
 }
@@ -157,8 +159,8 @@ TEST_CASE("match: planted pairs are found, hold on the other half, and keep thei
 TEST_CASE("match: the same bytes for any number of threads, others for another seed") {
   const Planted planted(2, true);
   const auto text = [&](int threads, uint64_t seed) {
-    const MatchResult result =
-        match_codes(planted.a, planted.b, ten_classes(), {.rounds = 99, .seed = seed, .threads = threads});
+    const MatchResult result = match_codes(planted.a, planted.b, ten_classes(), kNoWeights,
+                                           {.rounds = 99, .seed = seed, .threads = threads});
     return match_json(result, planted.a, planted.b, "{}") + match_csv(result, planted.a, planted.b);
   };
   const std::string one = text(1, 1);
@@ -168,10 +170,11 @@ TEST_CASE("match: the same bytes for any number of threads, others for another s
 
 TEST_CASE("match: of layers with nothing in common the share of chance pairs is that of the threshold") {
   const Planted left(3, true), right(4, true);
-  const MatchResult result = match_codes(left.a, right.b, {}, {.quantile = 0.99, .rounds = 99, .seed = 1});
+  const MatchResult result =
+      match_codes(left.a, right.b, {}, kNoWeights, {.quantile = 0.99, .rounds = 99, .seed = 1});
   // Latents of one class are alike in neither: sources have classes. Without them 1 % of 40,000 pairs.
   CHECK(result.similarities[0].above < 0.05 * 40000);
-  CHECK(result.similarities[0].halves.hold.size() < 0.5 * result.similarities[0].halves.matched.size() + 5);
+  CHECK(result.similarities[0].halves->hold.size() < 0.5 * result.similarities[0].halves->matched.size() + 5);
   CHECK(result.similarities[1].skipped == "the images have no labels");
   CHECK(result.similarities[1].pairings.empty());
 }
@@ -208,7 +211,7 @@ TEST_CASE("match: when pairs do not care for branches, p is uniform") {
 TEST_CASE("match: two seeds of planted features are the ceiling, another layer's lie below") {
   const Planted seeds(6, true), layers(6, false);
   const auto kappa = [](const Planted& planted) {
-    return of(match_codes(planted.a, planted.b, {}, {.rounds = 99, .seed = 1}), 0, 0).kappa;
+    return of(match_codes(planted.a, planted.b, {}, kNoWeights, {.rounds = 99, .seed = 1}), 0, 0).kappa;
   };
   CHECK(kappa(seeds) > 0.9);
   CHECK(std::abs(kappa(layers)) < 0.2);
@@ -220,7 +223,7 @@ TEST_CASE("match: dead latents, taps of one branch, different grids, wrong sides
   const HostTensor decoder({Planted::kLatents, 2}, std::vector<float>(2 * Planted::kLatents, 1.0F));
   const std::vector<ChannelGroup> single{{"5x5", 0, 2}};
   one_branch.profile = branch_profile(decoder.matrix(), single, planted.codes_a->densities());
-  const MatchResult result = match_codes(one_branch, planted.b, {}, {.rounds = 99, .seed = 1});
+  const MatchResult result = match_codes(one_branch, planted.b, {}, kNoWeights, {.rounds = 99, .seed = 1});
   CHECK(result.no_agreement.find("5x5") != std::string::npos);
   CHECK(result.similarities[0].pairings[0].pairs.size() > 150);
   CHECK_FALSE(result.similarities[0].pairings[0].agreement);
@@ -235,7 +238,7 @@ TEST_CASE("match: dead latents, taps of one branch, different grids, wrong sides
     return store;
   }();
   const MatchSide dead = Planted::side(silent, {0, 1, 2, 3, 0}, 1);
-  const MatchResult nothing = match_codes(dead, planted.b, {}, {.rounds = 99, .seed = 1});
+  const MatchResult nothing = match_codes(dead, planted.b, {}, kNoWeights, {.rounds = 99, .seed = 1});
   CHECK(nothing.live_a == 0);
   CHECK(nothing.similarities[0].pairings[0].pairs.empty());
   CHECK(nothing.similarities[0].pairings[1].pairs.empty());
@@ -247,10 +250,10 @@ TEST_CASE("match: dead latents, taps of one branch, different grids, wrong sides
   for (int64_t i = 0; i < kImages; ++i)
     other_grid.add_image({values.data(), {2 * kPositions, 1}}, {unused.data(), {2 * kPositions, 1}});
   const MatchSide wide = Planted::side(other_grid, {0, 1, 2, 3, 0}, 1);
-  CHECK(match_codes(wide, planted.b, {}, {.rounds = 99}).similarities[0].skipped.find("grids") !=
+  CHECK(match_codes(wide, planted.b, {}, kNoWeights, {.rounds = 99}).similarities[0].skipped.find("grids") !=
         std::string::npos);
   const MatchSide unequal = Planted::side(fewer, {0, 1, 2, 3, 0}, 1);
-  CHECK_THROWS_AS(match_codes(unequal, planted.b, {}, {.rounds = 99}), InputError);
+  CHECK_THROWS_AS(match_codes(unequal, planted.b, {}, kNoWeights, {.rounds = 99}), InputError);
 }
 
 TEST_CASE("agreement: branches are joined by name, and those of no common name refused") {

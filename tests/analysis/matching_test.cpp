@@ -174,11 +174,11 @@ TEST_CASE("correlation quantile: of live rows and columns, to its resolution") {
   std::ranges::sort(live);
   for (const double q : {0.5, 0.9, 0.999}) {
     const auto rank = static_cast<size_t>(std::ceil(q * static_cast<double>(live.size()))) - 1;
-    CHECK(correlation_quantile(correlation, 2, q) ==
+    CHECK(similarity_quantile(correlation, 2, q) ==
           doctest::Approx(static_cast<double>(live[rank])).scale(1).epsilon(1e-5));
   }
   const CodeStore silent(5, 1);
-  CHECK(std::isnan(correlation_quantile(CodeCorrelation(silent, silent, same_images(0)), 1, 0.9)));
+  CHECK(std::isnan(similarity_quantile(CodeCorrelation(silent, silent, same_images(0)), 1, 0.9)));
 }
 
 TEST_CASE("pairs: mutual best, candidates and watched ones agree with the whole matrix") {

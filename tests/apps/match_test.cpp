@@ -60,7 +60,10 @@ TEST_CASE("match of one run: neighbouring whole layers and the joined tap, print
   CHECK(layers["about"]["b"]["tap"] == "mixed4d");
   CHECK(layers["about"]["tokens"] == 16 * Scene::kImages);
   const auto written = json_file(out / "mixed4c" / "match-mixed4d.json");
-  REQUIRE(written["similarities"].size() == 4);  // two similarities, two pairings
+  REQUIRE(written["similarities"].size() == 6);  // three similarities, two pairings
+  CHECK(written["similarities"][4]["name"] == "virtual weight");
+  CHECK(written["similarities"][4]["count"] > 0);
+  CHECK(written["similarities"][4]["split_halves"].is_null());
   for (const auto& one : written["similarities"]) {
     CHECK(one["pairs"].size() == one["count"]);
     REQUIRE(one["agreement"].size() == 4);
@@ -72,7 +75,7 @@ TEST_CASE("match of one run: neighbouring whole layers and the joined tap, print
   // 8 x 8 positions beside 4 x 4: no position in common, classes are.
   const auto grids = json_file(out / "mixed3b" / "match-mixed4b.json");
   CHECK(contains(grids["skipped"]["correlation"], "grids"));
-  CHECK(grids["similarities"].size() == 2);
+  CHECK(grids["similarities"].size() == 4);  // weights reach through the pool between them
   const auto joined = json_file(out / "mixed4b+mixed4c" / "match.json");
   CHECK(joined["layers"].size() == 2);
   CHECK(joined["between"].size() == 1);
@@ -90,6 +93,7 @@ TEST_CASE("match of two runs: common taps, chosen ones, other k, some of the pos
   const std::string a = first_run().string(), b = second_run().string();
   const auto common = run_json(Words{"match", a, b} + kQuick);
   REQUIRE(common["matches"].size() == 1);
+  CHECK(contains(common["matches"][0]["skipped"]["virtual weight"], "of one tensor"));
   CHECK(contains(common["matches"][0]["file"], "match-run.mixed4c.json"));
   CHECK(fs::exists(first_run() / "mixed4c" / "match-run.mixed4c.csv"));
 
@@ -114,9 +118,27 @@ TEST_CASE("match without labels compares codes only and says why") {
                             "--tap-pairs", "mixed4c:mixed4d",    "--out",    temporary_folder().string()} +
                       kQuick;
   const auto document = run_json(words);
-  CHECK(document["matches"][0]["similarities"].size() == 2);
+  CHECK(document["matches"][0]["similarities"].size() == 4);
   CHECK(contains(document["matches"][0]["skipped"]["class profile"], "label"));
   CHECK(contains(run_program(words).out, "no class profile"));
+}
+
+TEST_CASE("match by the similarities that are asked for, and weights only from a layer to a later one") {
+  const std::string run = first_run().string();
+  const auto compared = [&](const std::string& pair, const Words& more) {
+    return run_json(Words{"match", run, "--tap-pairs", pair, "--out", temporary_folder().string()} + more +
+                    kQuick)["matches"][0];
+  };
+  const auto weights = compared("mixed4c.5x5:mixed4d", {"--similarity", "weight", "--positions", "2"});
+  REQUIRE(weights["similarities"].size() == 2);
+  CHECK(weights["similarities"][0]["name"] == "virtual weight");
+  CHECK(weights["skipped"].empty());
+  CHECK(compared("mixed4b:mixed4d", {"--similarity", "weight,profile"})["similarities"].size() == 4);
+  const auto backwards = compared("mixed4d:mixed4c", {"--similarity", "weight,correlation"});
+  CHECK(backwards["similarities"].size() == 2);
+  CHECK(contains(backwards["skipped"]["virtual weight"], "'mixed4d' does not lie before 'mixed4c'"));
+  CHECK(contains(run_refused({"match", run, "--similarity", "cosine"}), "not 'cosine'"));
+  CHECK(contains(run_refused({"match", run, "--similarity", ""}), "empty entry"));
 }
 
 TEST_CASE("match refuses what cannot be compared") {

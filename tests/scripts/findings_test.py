@@ -250,8 +250,9 @@ class Page(unittest.TestCase):
         self.assertIn("Every cell of the claims was measured.", text)
         self.assertIn("**supported** (50 cells: 50 for)", text)
         self.assertRegex(text, r"\| mixed4a, mixed4b \| photos \| 32 \| correlation \|.*\| 80 of 100 \| for \|")
+        self.assertRegex(text, r"\| mixed4a, mixed4b \| photos \| 32 \| virtual weight \|.*\| – \| for \|")
         self.assertIn("| trained on photos alone | k = 8: 10,240 tokens a tap of 21,000 images;", text)
-        self.assertEqual(len(list((self.top / "docs/findings").glob("*.svg"))), 11)
+        self.assertEqual(len(list((self.top / "docs/findings").glob("*.svg"))), 13)
 
     def test_each_row_has_its_own_results(self):
         """Of photos for, of all images against, and nothing by those that trained on the photos alone."""
@@ -289,6 +290,7 @@ class Page(unittest.TestCase):
             "random dictionary: 160 pairs of one branch, 160 when exchanged")
 
     def test_what_was_not_measured_is_said(self):
+        self.settings = dataclasses.replace(self.settings, full_concepts=("animal", ))
         self.look("branches-k32", 32, {"prefers": {"animal": "5x5"}}, {"5x5": 0.6})
         self.look("branches-all-k32", 32, layers=("mixed4a", "mixed4c"))
         text = self.text()
@@ -397,7 +399,7 @@ class Page(unittest.TestCase):
         """The odds ratio is high, but no more pairs share a branch than after exchanging branches."""
         self.fill(odds=5.0, same=40)
         tests = [line for line in self.text().splitlines() if line.startswith("| **C5**")]
-        self.assertEqual([line.rsplit("**", 2)[1] for line in tests], [rules.NOT_SUPPORTED] * 6 + [rules.SUPPORTED, rules.NOT_SUPPORTED, rules.SUPPORTED])
+        self.assertEqual([line.rsplit("**", 2)[1] for line in tests], [rules.NOT_SUPPORTED] * 7 + [rules.SUPPORTED, rules.NOT_SUPPORTED, rules.SUPPORTED])
         self.assertEqual(self.verdict(self.text(), "C5"), rules.MIXED)
 
     def test_no_latent_of_the_branch(self):
@@ -414,8 +416,8 @@ class Page(unittest.TestCase):
     def test_pairs_of_a_random_dictionary_share_branches_too(self):
         self.fill(random_pairs=True)
         tests = [line for line in self.text().splitlines() if line.startswith("| **C5**")]
-        self.assertEqual([line.rsplit("**", 2)[1] for line in tests[:5]],
-                         [rules.NOT_SUPPORTED] * 4 + [rules.SUPPORTED])
+        self.assertEqual([line.rsplit("**", 2)[1] for line in tests[:6]],
+                         [rules.NOT_SUPPORTED] * 5 + [rules.SUPPORTED])
 
     def test_copies_of_a_neuron_count_once(self):
         copies = [{
@@ -536,7 +538,7 @@ class Plan(unittest.TestCase):
         for step in steps:
             self.assertEqual(self.option(step, "--images"), "/photos,/x.tar")
             self.assertEqual(self.option(step, "--out"), "/somewhere/results/branches-all-k32")
-            self.assertEqual(self.option(step, "--concepts"), "animal,dog,bird")
+            self.assertEqual(self.option(step, "--concepts"), "animal,dog,bird,colour")
 
     def test_training_on_the_photos_alone(self):
         """Images and k apart it is the other training."""

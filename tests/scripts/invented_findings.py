@@ -137,11 +137,11 @@ def match(a, b, odds=4.0, p=1e-6, same=60, random_passes=False):
             }],
             "agreement": agreement(odds, p, same),
             "random_dictionary": random_pairs(random_passes),
-            "split_halves": {
+            "split_halves": None if name == "virtual weight" else {
                 "hold": 80,
                 "pairs": 100
             }
-        } for name in ("correlation", "class profile") for pairing in ("one to one", "mutual best")]
+        } for name in ("correlation", "class profile", "virtual weight") for pairing in ("one to one", "mutual best")]
     }
 
 
