@@ -171,6 +171,7 @@ std::string match_text(const MatchResult& result) {
       tables.add_same(match.name, pairing.name, "enrichment", *pairing.enriched, pairing.random_enriched);
     }
     if (match.halves) add("held on odd images", match.halves->agreement, std::nullopt);
+    add("shuffled channels", match.shuffled, std::nullopt);
   }
   text += tables.text();
   for (const SimilarityMatch& match : result.similarities) {

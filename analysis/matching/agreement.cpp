@@ -208,4 +208,11 @@ void correct(std::span<Agreement* const> agreements) {
       agreements, [](Agreement& one) { return one.chi.p; }, &Agreement::chi_q);
 }
 
+Agreement as_control(Agreement agreement) {
+  const double none = std::numeric_limits<double>::quiet_NaN();
+  agreement.same_q = agreement.chi_q = none;
+  for (BranchAgreement& one : agreement.of) one.fisher_q = one.shares_q = one.both_q = none;
+  return agreement;
+}
+
 }  // namespace branchsae

@@ -70,5 +70,7 @@ Agreement branch_agreement(std::span<const LatentPair> pairs, const BranchProfil
 /// Benjamini and Hochberg over all of these agreements, one family a kind of test: branch x agreement for
 /// Fisher, Spearman and the permutation of one branch; agreements for the other two.
 void correct(std::span<Agreement* const> agreements);
+/// A control is no test of ours: its q are NaN.
+Agreement as_control(Agreement agreement);
 
 }  // namespace branchsae

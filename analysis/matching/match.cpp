@@ -76,6 +76,14 @@ class Matcher {
     return match;
   }
 
+  SimilarityMatch run_weights(const Comparison& all) const {
+    SimilarityMatch match = run(kByVirtualWeight, all);
+    const auto by_chance = find_pairs(*all.null, options_.threads, match.threshold).mutual;
+    if (agreements_) match.shuffled = as_control(*agreement_of(by_chance, a_.profile, b_.profile));
+    return match;
+  }
+
+ private:
   SimilarityMatch run(const std::string& name, const Comparison& all) const {
     SimilarityMatch match{.name = name, .threshold = threshold_of(all)};
     PairSearch found = find_pairs(*all.real, options_.threads, match.threshold);
@@ -93,7 +101,6 @@ class Matcher {
     return match;
   }
 
- private:
   double threshold_of(const Comparison& comparison) const {
     return similarity_quantile(*comparison.null, options_.threads, options_.quantile);
   }
@@ -209,7 +216,7 @@ std::vector<SimilarityMatch> compare_all(const MatchSide& a, const MatchSide& b,
         images);
   });
   add(kByVirtualWeight, weights.missing,
-      [&](const char* name) { return matcher.run(name, compare_weights(a, b, weights, options.seed)); });
+      [&](const char*) { return matcher.run_weights(compare_weights(a, b, weights, options.seed)); });
   return matches;
 }
 

@@ -60,6 +60,9 @@ struct SimilarityMatch {
   int64_t above = 0;  ///< pairs above it, of all live ones
   std::vector<Pairing> pairings = {};
   std::optional<SplitHalves> halves = {};  ///< unset where no image is read
+  /// Of virtual weights, where pairs and branches come from the same rows: whether mutual best pairs by
+  /// shuffled channels, which keep those rows' branches, agree too.
+  std::optional<Agreement> shuffled = {};
 };
 
 struct MatchResult {

@@ -141,6 +141,8 @@ Json pairing_json(const SimilarityMatch& match, const Pairing& pairing, const Ma
   // Halves are matched by mutual best only: the other pairing would repeat nearly the same pairs.
   const bool halved = match.halves && pairing.name == "mutual best";
   json["split_halves"] = halved ? halves_json(*match.halves) : Json(nullptr);
+  const bool shuffled = match.shuffled && pairing.name == "mutual best";
+  json["shuffled_channels"] = shuffled ? agreement_json(match.shuffled) : Json(nullptr);
   json["pairs"] = std::move(pairs);
   return json;
 }

@@ -168,6 +168,12 @@ def agreement(entry, branch):
     return next((one for one in (entry or {}).get("agreement") or [] if one.get("branch") == branch), {})
 
 
+def of_shuffled(entry, branch):
+    """The same of pairs by shuffled channels, where there are any: of virtual weights, whose pairs and branches come
+    from the same rows."""
+    return agreement({"agreement": (entry or {}).get("shuffled_channels")}, branch)
+
+
 def keeps_branch(matchings, branch, how):
     """Are like latents of two layers both in the branch more often than chance? Also wanted: more pairs of one
     branch, of the four, than when branches are exchanged among latents of equal density. matchings: {(k, "layer,
@@ -179,9 +185,14 @@ def keeps_branch(matchings, branch, how):
         at: excess((entry or {}).get("random_dictionary"))
         for at, entry in matchings.items()
     })
+    shuffled = statistics.with_q({at: odds_of(of_shuffled(entry, branch)) for at, entry in matchings.items()})
     cells = [
-        rules.Cell(where, k, rules.judge(effects[k, where], direct=[same[k, where]], control=control[k, where]),
-                   effects[k, where]) for k, where in found
+        rules.Cell(
+            where, k,
+            rules.judge(effects[k, where],
+                        direct=[same[k, where]],
+                        yardstick=shuffled[k, where],
+                        control=control[k, where]), effects[k, where]) for k, where in found
     ]
     correction = f"Fisher's exact test; Benjamini-Hochberg over {len(found)} (pairs of layers, k)"
     return Test("C5",
@@ -203,7 +214,8 @@ def exchanged(matchings):
             f"{name}: {figure(sum(one['same_branch'] for one in known))} pairs of one branch, "
             f"{figure(sum(one['expected_same'] for one in known))} when exchanged"
             for name, of in (("latents", [agreement(entry, "5x5") for entry in entries]),
-                             ("random dictionary", [entry.get("random_dictionary") for entry in entries]))
+                             ("random dictionary", [entry.get("random_dictionary") for entry in entries]),
+                             ("shuffled channels", [of_shuffled(entry, "5x5") for entry in entries]))
             if (known := [one for one in of if excess(one)])
         ]
         if parts:

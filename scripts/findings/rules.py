@@ -17,7 +17,7 @@ Every claim is asked at every layer and every k ("a cell"). A cell speaks
 
 C5 names no branch; there the second condition is that more pairs share a branch, of the four, than when branches are
 exchanged among latents of equal density (q < {LEVEL}), and a cell is void when pairs keep the branches of a random
-dictionary (q < {LEVEL}).
+dictionary (q < {LEVEL}), or, of virtual weights, when pairs by shuffled channels show as much.
 
 At one k the claim holds when at least four fifths of the layers (rounded down, and more than half) speak for it, and
 is contradicted when as many speak against it. Over the k's that were measured it is

@@ -365,6 +365,8 @@ TEST_CASE(
   }
   const std::string json = match_json(result, a, b, "{}");
   CHECK(json.find("\"split_halves\": null") != std::string::npos);
+  REQUIRE(match.shuffled);
+  CHECK(std::isnan(match.shuffled->same_q));
   const MatchResult other = match_codes(a, b, {}, planted.weights(), by_weights(3));
   CHECK(match_json(other, a, b, "{}") == json);
 }

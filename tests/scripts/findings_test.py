@@ -201,10 +201,10 @@ class Page(unittest.TestCase):
             "l0": 31.5
         })
 
-    def pair(self, folder, odds=4.0, p=1e-6, same=60, random_pairs=False, positions=196):
+    def pair(self, folder, odds=4.0, p=1e-6, same=60, random_pairs=False, positions=196, **more):
         """Results of one call of `match`."""
         for a, b in self.settings.pairs():
-            document = invented.match(a, b, odds, p, same, random_pairs)
+            document = invented.match(a, b, odds, p, same, random_pairs, **more)
             document["about"] |= {"positions": positions, "of_positions": 196}
             invented.write(self.settings.work / "results" / folder / f"{a}.{b}" / "match.json", document)
             share = 0.6 if same > 45 else 0.02 if same < 35 else 0.25
@@ -401,6 +401,20 @@ class Page(unittest.TestCase):
         tests = [line for line in self.text().splitlines() if line.startswith("| **C5**")]
         self.assertEqual([line.rsplit("**", 2)[1] for line in tests], [rules.NOT_SUPPORTED] * 7 + [rules.SUPPORTED, rules.NOT_SUPPORTED, rules.SUPPORTED])
         self.assertEqual(self.verdict(self.text(), "C5"), rules.MIXED)
+
+    def test_pairs_by_shuffled_channels(self):
+        """They void what they show as well, of virtual weights alone; a clearly larger effect stands."""
+        way = "pairs of latents of neighbouring layers, photos, each other's best by {}"
+        self.fill()
+        for shuffled, odds, says in (((4.0, 1e-6, 60), 4.0, rules.NOT_SUPPORTED), ((1.5, 1e-6, 60), 12.0, rules.SUPPORTED),
+                                     ((4.0, 0.2, 60), 4.0, rules.SUPPORTED)):
+            for k in (8, 32):
+                self.pair(f"match-k{k}", odds=odds, shuffled=shuffled)
+            text = self.text()
+            self.assertEqual(self.row(text, "C5", way.format("virtual weight"))[-1], f"**{says}** |")
+            self.assertEqual(self.row(text, "C5", way.format("correlation"))[-1], "**supported** |")
+        self.assertIn("; shuffled channels: 240 pairs of one branch, 160 when exchanged",
+                      self.row(text, "C5", way.format("virtual weight"))[4])
 
     def test_no_latent_of_the_branch(self):
         """A table with an empty margin has an odds ratio only by the halves added to it: nothing was measured."""

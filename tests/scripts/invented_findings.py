@@ -114,8 +114,8 @@ def random_pairs(passes):
     return {"same_branch": 60 if passes else 40, "expected_same": 40.0, "permutation_p": 0.0001 if passes else 0.5}
 
 
-def match(a, b, odds=4.0, p=1e-6, same=60, random_passes=False):
-    """match.json of two taps."""
+def match(a, b, odds=4.0, p=1e-6, same=60, random_passes=False, shuffled=(1.0, 0.5, 40)):
+    """match.json of two taps. shuffled: of agreement() of pairs by shuffled channels."""
     return {
         "about": {
             "a": {
@@ -140,7 +140,8 @@ def match(a, b, odds=4.0, p=1e-6, same=60, random_passes=False):
             "split_halves": None if name == "virtual weight" else {
                 "hold": 80,
                 "pairs": 100
-            }
+            },
+            "shuffled_channels": agreement(*shuffled) if name == "virtual weight" else None
         } for name in ("correlation", "class profile", "virtual weight") for pairing in ("one to one", "mutual best")]
     }
 
