@@ -30,7 +30,28 @@ def matches(results, routes, page):
         f"odd ones. Two seeds of one layer are the ceiling.{positions(results)}\n\n")
     if not rows:
         return text + "Not measured.\n"
-    return text + chart(results, routes, page) + table((*COLUMNS, "says"), rows + ceiling)
+    return text + chart(results, routes, page) + table((*COLUMNS, "says"), rows + ceiling) + beside_shuffled(routes)
+
+
+def beside_shuffled(routes):
+    """Of virtual weights: what pairs by shuffled channels show."""
+    rows = []
+    for route in (one for one in routes if one.by == claims.WEIGHT):
+        for cell in route.test.cells:
+            entry = route.matchings[cell.k, cell.where]
+            sides = [claims.agreement(entry, "5x5"), claims.of_shuffled(entry, "5x5")]
+            if all(sides):
+                rows.append((cell.where, cell.k, *(shown for one in sides for shown in (figure(one.get("pairs")),
+                             with_interval(claims.odds_of(one), 2), same_branch(one))), cell.says))
+    if not rows:
+        return ""
+    columns = ("layers", ">k", ">pairs", ">5x5: odds ratio", ">same branch / exchanged", ">pairs by shuffled channels",
+               ">5x5: odds ratio", ">same branch / exchanged", "says")
+    return (
+        "\n### Virtual weights beside shuffled channels\n\nHere pairs and branches come from the same decoder rows. So the "
+        "channels of the first layer are exchanged inside each branch, in the same way for all of its latents: their "
+        "shares stay, and with them the weights between whole branches, but not which channel is which. What pairs by "
+        "these show as well is how branches are wired, not what features do.\n\n" + table(columns, rows))
 
 
 def positions(results):

@@ -38,7 +38,8 @@ over all images, which had been left out for their time; the training on the pho
 of what the autoencoders had seen were enlarged small images, while one autoencoder of mixed4c trained on the photos
 alone had put animals into 5x5; and C5 at k = 4 and 16, where it had been asked at 8 and 32. On 2026-12-01 C5 over all
 images was added, after that page had C5 on the photos at k = 32; and C4 over all images and C5 by virtual weights, after
-pages with C4 on the photos and with C5 by the two other similarities.
+pages with C4 on the photos and with C5 by the two other similarities. A first run of virtual weights had spoken for C5
+before their control, pairs by shuffled channels, was there.
 """
 
 FOR, AGAINST, NEITHER, VOID, OPEN = "for", "against", "neither", "void", "open"

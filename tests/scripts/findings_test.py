@@ -413,6 +413,7 @@ class Page(unittest.TestCase):
             text = self.text()
             self.assertEqual(self.row(text, "C5", way.format("virtual weight"))[-1], f"**{says}** |")
             self.assertEqual(self.row(text, "C5", way.format("correlation"))[-1], "**supported** |")
+        self.assertIn("| mixed4a, mixed4b | 8 | 100 | 4.0 [2.4, 6.7] | 60 / 40.0 | 100 | 4.0 [2.4, 6.7] | 60 / 40.0 | for |", text)
         self.assertIn("; shuffled channels: 240 pairs of one branch, 160 when exchanged",
                       self.row(text, "C5", way.format("virtual weight"))[4])
 
