@@ -5,13 +5,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <optional>
 
 #include "analysis/matching/match.h"
 #include "analysis/matching/match_report.h"
 #include "analysis/matching/opened_map.h"
 #include "engine/error.h"
 #include "engine/random.h"
+#include "loader/onnx_loader.h"
 #include "model/inception.h"
+#include "tests/reference/golden.h"
 #include "tests/reference/graph_builder.h"
 #include "tests/reference/inception_graph.h"
 
@@ -200,6 +204,31 @@ TEST_CASE("opened map: every two neighbours of mixed4a to mixed4e") {
     const HostTensor map = opened_map(graph, from, to);
     CHECK(map.shape() == Shape{to.width(), from.width()});
     CHECK(std::ranges::any_of(map.values(), [](float value) { return value != 0; }));
+  }
+}
+
+TEST_CASE("opened map: the same of every export of one network") {
+  for (const char* name : {"lucid", "torchvision", "zoo"}) {
+    const reference::GoldenSet set = reference::read_golden(name);
+    std::optional<HostTensor> first;
+    for (const std::filesystem::path& model : set.models) {
+      CAPTURE(model);
+      const Graph graph = load_onnx(model);
+      HostTensor map = opened_map(graph, resolve_tap(graph, "mixed4b"), resolve_tap(graph, "mixed4c"));
+      if (!first) {
+        first = std::move(map);
+        continue;
+      }
+      REQUIRE(map.shape() == first->shape());
+      double difference = 0, size = 0;
+      for (int64_t i = 0; i < map.size(); ++i) {
+        difference += std::pow(static_cast<double>(map[i]) - static_cast<double>((*first)[i]), 2);
+        size += std::pow(static_cast<double>((*first)[i]), 2);
+      }
+      REQUIRE(size > 0);
+      // One export has its weights in half precision.
+      CHECK(std::sqrt(difference / size) < (model.string().find("half") == std::string::npos ? 1e-5 : 1e-3));
+    }
   }
 }
 
