@@ -174,7 +174,8 @@ TEST_CASE("opened map: taps that are not in order, and what cannot be opened, ar
   const SmallBlock first(build, build.input());
   const ValueId lrn = build.add(LrnOp{}, first.value);
   const SmallBlock second(build, lrn);
-  const Graph graph = build.graph({second.value});
+  const ValueId after = build.conv(second.branches[0], 3, window(1));
+  const Graph graph = build.graph({second.value, after});
   const auto refused = [&](const Tap& a, const Tap& b, const std::string& why) {
     CAPTURE(why);
     try {
@@ -190,6 +191,9 @@ TEST_CASE("opened map: taps that are not in order, and what cannot be opened, ar
   refused(a, a, "are of one tensor");
   refused(a, b, "(LRN)");
   CHECK_NOTHROW(opened_map(graph, whole(graph, lrn), b));
+  // Of a joined tap nothing between its parts matters.
+  const Tap branch = whole(graph, second.branches[0]);
+  CHECK_NOTHROW(opened_map(graph, {"joined", {a.parts[0], branch.parts[0]}}, whole(graph, after)));
   CHECK_NOTHROW(opened_map(graph, whole(graph, graph.input), a));  // what lies behind b does not matter
 }
 
@@ -395,6 +399,7 @@ TEST_CASE(
   const std::string json = match_json(result, a, b, "{}");
   CHECK(json.find("\"split_halves\": null") != std::string::npos);
   REQUIRE(match.shuffled);
+  CHECK(match.shuffled->pairs < std::ssize(match.pairings[0].pairs) / 2);
   CHECK(std::isnan(match.shuffled->same_q));
   const MatchResult other = match_codes(a, b, {}, planted.weights(), by_weights(3));
   CHECK(match_json(other, a, b, "{}") == json);

@@ -1,9 +1,13 @@
 // match of runs on a small model.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <fstream>
 
+#include "analysis/matching/opened_map.h"
 #include "engine/files.h"
+#include "loader/onnx_loader.h"
+#include "model/sae_file.h"
 #include "tests/apps/scene.h"
 #include "tests/test_data.h"
 
@@ -139,6 +143,37 @@ TEST_CASE("match by the similarities that are asked for, and weights only from a
   CHECK(contains(backwards["skipped"]["virtual weight"], "'mixed4d' does not lie before 'mixed4c'"));
   CHECK(contains(run_refused({"match", run, "--similarity", "cosine"}), "not 'cosine'"));
   CHECK(contains(run_refused({"match", run, "--similarity", ""}), "empty entry"));
+}
+
+TEST_CASE("match by weights of untied autoencoders: what the decoder writes and the encoder reads") {
+  const fs::path run = trained({"--tap", "mixed4b,mixed4c", "--untied", "--seed", "1"});
+  const fs::path out = temporary_folder();
+  run_json(
+      Words{"match", run.string(), "--similarity", "weight", "--quantile", "0.9", "--out", out.string()} +
+      kQuick);
+  const branchsae::Graph graph = branchsae::load_onnx(scene().model);
+  const branchsae::HostTensor map = branchsae::opened_map(graph, branchsae::resolve_tap(graph, "mixed4b"),
+                                                          branchsae::resolve_tap(graph, "mixed4c"));
+  const auto a = branchsae::load_sae(run / "mixed4b" / "sae.safetensors").parameters.w_dec.clone();
+  const auto b = branchsae::load_sae(run / "mixed4c" / "sae.safetensors").parameters.w.clone();
+  const auto document = json_file(out / "mixed4b" / "match-mixed4c.json");
+  const auto& pairs = document["similarities"][1]["pairs"];
+  REQUIRE(pairs.size() > 10);
+  for (const auto& pair : pairs) {
+    const int64_t i = pair["a"], j = pair["b"], d = map.dim(1);
+    double product = 0, writes = 0, reads = 0;
+    for (int64_t c = 0; c < d; ++c) {
+      double read = 0;
+      for (int64_t e = 0; e < map.dim(0); ++e)
+        read += static_cast<double>(b[j * map.dim(0) + e]) * static_cast<double>(map[e * d + c]);
+      const auto written = static_cast<double>(a[i * d + c]);
+      product += written * read;
+      writes += written * written;
+      reads += read * read;
+    }
+    CHECK(pair["value"].get<double>() ==
+          doctest::Approx(std::abs(product) / std::sqrt(writes * reads)).epsilon(1e-4));
+  }
 }
 
 TEST_CASE("match refuses what cannot be compared") {
