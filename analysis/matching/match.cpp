@@ -13,7 +13,8 @@
 namespace branchsae {
 namespace {
 
-/// One similarity on some of the images: as they are, and with b's images shuffled.
+/// One similarity on some of the images: as they are, and with b's images (of weights: a's channels)
+/// shuffled.
 struct Comparison {
   std::vector<std::unique_ptr<CodeStore>> owned;  // what the correlations read, where it is not the sides'
   std::unique_ptr<LatentSimilarity> real, null;

@@ -87,7 +87,7 @@ class OpenedNetwork {
     }
   }
 
-  /// What leaves a node of one input.
+  /// What leaves a node at which something of a arrives.
   template <class Op>
   Map through(const Node& node, const Op& op) const {
     if constexpr (kKeepsChannels<Op>) {
