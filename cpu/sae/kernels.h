@@ -373,8 +373,9 @@ struct SaeKernels {
   void (*encode_fixed)(const EncodeFixed&);
   void (*fix_panel)(const FixPanel&);
   void (*fix_tokens)(const FixTokens&);
+  /// Null: select_chunk has its own way.
+  ListKeysKernel list_keys;
   /// Null: this level scores every latent.
-  ListKeysKernel list_keys;  ///< null: select_chunk has its own way
   void (*select_chunk)(const SelectChunk&);
   NumericFlags (*select_all)(const SelectAll&);
   /// Returns |r|^2.

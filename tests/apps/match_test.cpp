@@ -171,6 +171,7 @@ TEST_CASE("match by weights of untied autoencoders: what the decoder writes and 
       writes += written * written;
       reads += read * read;
     }
+    // 1e-4: sums of single precision, and of opposite signs.
     CHECK(pair["value"].get<double>() ==
           doctest::Approx(std::abs(product) / std::sqrt(writes * reads)).epsilon(1e-4));
   }
