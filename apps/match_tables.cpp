@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "apps/numbers.h"
@@ -115,13 +114,6 @@ std::string counts_text(const Agreement& agreement) {
   return table.text();
 }
 
-double median(std::vector<float> values) {
-  if (values.empty()) return std::nan("");
-  const auto middle = values.begin() + std::ssize(values) / 2;
-  std::ranges::nth_element(values, middle);
-  return static_cast<double>(*middle);
-}
-
 Table found_table(const MatchResult& result) {
   Table table({{"similarity"},
                {"pairing"},
@@ -136,11 +128,11 @@ Table found_table(const MatchResult& result) {
       std::vector<float> r;
       for (const LatentPair& pair : pairing.pairs) r.push_back(pair.similarity);
       std::vector<std::string> row = {match.name, pairing.name, figure(match.threshold), count(std::ssize(r)),
-                                      figure(median(r))};
+                                      figure(median_similarity(r))};
       if (match.halves && &pairing == &match.pairings.front()) {
         row.push_back(count(std::ssize(match.halves->matched)));
         row.push_back(count(std::ssize(match.halves->hold)));
-        row.push_back(figure(median(match.halves->held_out)));
+        row.push_back(figure(median_similarity(match.halves->held_out)));
       }
       table.row(row);
     }

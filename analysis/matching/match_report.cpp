@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -95,13 +94,6 @@ Json pair_json(const LatentPair& pair, const BranchProfile& a, const BranchProfi
           {"dominant_b", name_or_null(b.dominant_name(pair.b))}};
 }
 
-double median(std::vector<float> values) {
-  if (values.empty()) return std::nan("");
-  const auto middle = values.begin() + std::ssize(values) / 2;
-  std::ranges::nth_element(values, middle);
-  return static_cast<double>(*middle);
-}
-
 std::vector<float> similarities(const std::vector<LatentPair>& pairs) {
   std::vector<float> values;
   for (const LatentPair& pair : pairs) values.push_back(pair.similarity);
@@ -118,8 +110,8 @@ Json halves_json(const SplitHalves& halves) {
           {"hold", halves.hold.size()},
           {"hold_share", number(static_cast<double>(halves.hold.size()) / matched)},
           {"still_best", halves.still_best},
-          {"median_matched", number(median(similarities(halves.matched)))},
-          {"median_held_out", number(median(halves.held_out))},
+          {"median_matched", number(median_similarity(similarities(halves.matched)))},
+          {"median_held_out", number(median_similarity(halves.held_out))},
           {"table", table_json(halves.agreement)},
           {"agreement", agreement_json(halves.agreement)}};
 }
@@ -133,7 +125,7 @@ Json pairing_json(const SimilarityMatch& match, const Pairing& pairing, const Ma
             {"above_threshold", match.above},
             {"pairing", pairing.name},
             {"count", pairing.pairs.size()},
-            {"median", number(median(similarities(pairing.pairs)))},
+            {"median", number(median_similarity(similarities(pairing.pairs)))},
             {"table", table_json(pairing.agreement)},
             {"agreement", agreement_json(pairing.agreement)},
             {"random_dictionary", control_json(pairing.random)},

@@ -1,6 +1,7 @@
 #include "analysis/matching/pairs.h"
 
 #include <algorithm>
+#include <limits>
 #include <mutex>
 
 namespace branchsae {
@@ -83,6 +84,13 @@ PairSearch find_pairs(const LatentSimilarity& similarity, int threads, double th
   Search search(similarity, threshold, watched);
   similarity.for_rows(threads, [&](int64_t first, View<const float, 2> r) { search.take(first, r); });
   return std::move(search).result();
+}
+
+double median_similarity(std::vector<float> r) {
+  if (r.empty()) return std::numeric_limits<double>::quiet_NaN();
+  const auto middle = r.begin() + std::ssize(r) / 2;
+  std::ranges::nth_element(r, middle);
+  return static_cast<double>(*middle);
 }
 
 }  // namespace branchsae

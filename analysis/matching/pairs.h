@@ -19,4 +19,7 @@ struct PairSearch {
 PairSearch find_pairs(const LatentSimilarity& similarity, int threads, double threshold,
                       std::span<const LatentPair> watched = {});
 
+/// The middle one of some r, the upper of two; NaN of none.
+double median_similarity(std::vector<float> r);
+
 }  // namespace branchsae
